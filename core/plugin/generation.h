@@ -1,0 +1,74 @@
+/*
+ * generation.h - one configuration in force: the parsed file, the instances
+ * made from it, and who runs on which hook.  Counted; new sessions take the newest,
+ * old ones finish on theirs, the last reference tears it down on the main loop.
+ */
+#ifndef PLUGIN_GENERATION_H
+#define PLUGIN_GENERATION_H
+
+#include <stdatomic.h>
+#include <posthouse/posthouse.h>
+#include "config/settings.h"
+#include "net/loop.h"
+
+struct plugin_file;             /* loader.h: a loaded shared object or a static plugin */
+
+struct instance {
+	const struct ph_plugin *plugin;
+	struct plugin_file *file;
+	const struct plugin_entry *entry;
+	const char *name;
+	size_t index;
+	void *config;
+	bool fail_continue, set_up;
+	size_t session_off, txn_off;    /* of its slots; (size_t)-1 none */
+};
+
+struct hook_entry { struct instance *inst; ph_decide_fn decide; ph_observe_fn observe; };
+struct hook_list { struct hook_entry *v; size_t n; };
+struct provided { struct instance *inst; const void *ops; };   /* ops: ph_router, ph_secure, ... */
+struct provided_list { struct provided *v; size_t n; };
+
+struct generation {
+	_Atomic unsigned refs;
+	unsigned number;                /* 1, 2, ... */
+	struct config_file *config;
+	struct instance *instances; size_t ninstances;
+	struct hook_list hooks[PH_HOOK_COUNT];
+	struct provided_list routers, secures, mechanisms, checkers;
+	size_t session_size, txn_size;  /* of all slots */
+	bool relay_ruled, admission_ruled;
+	struct ph_mailbox *main;        /* teardown runs there */
+	struct ph_note teardown;
+};
+
+/* check: load, parse options, run each plugin's check; nothing else happens.
+ * Builds a generation that is not set up. NULL on errors (in d). Takes config. */
+struct generation *generation_check(struct config_file *config, struct diags *d);
+/* setup of every instance. 0, or an error count with diagnostics in d (instances set up
+ * so far are torn down). Main thread. */
+int  generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main, struct diags *d);
+struct generation *generation_ref(struct generation *g);        /* any thread */
+void generation_unref(struct generation **g);                   /* any thread; teardown on main */
+void generation_free_unset(struct generation **g);              /* one that was only checked */
+
+/* A generation on one worker: worker storage of every instance, open services. */
+struct worker_plugins {
+	struct generation *gen;         /* a reference */
+	struct loop *loop;
+	unsigned worker;
+	struct ph_worker *workers;      /* one per instance */
+	unsigned users;                 /* sessions and attempts on it */
+	bool closing;
+};
+/* worker open of every instance. NULL: one failed (logged, those opened are closed). */
+struct worker_plugins *worker_plugins_open(struct generation *g, struct loop *loop, unsigned worker);
+/* No new users; closes when the last has gone (on a clean stack). */
+void worker_plugins_retire(struct worker_plugins **wp);
+static inline void worker_plugins_use(struct worker_plugins *wp) { wp->users++; }
+void worker_plugins_drop(struct worker_plugins *wp);
+
+/* `posthouse plugins`: table of instances, and hook -> who, in order. json: the same for scripts. */
+void generation_describe(const struct generation *g, bool json, struct buf *out);
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * provider.h - providers answer a question exactly once and are named in the
+ * configuration: who routes, who encrypts, who knows passwords and logins.
+ *
+ * Every provider struct is led by its size and grown at the end.  Functions
+ * that take a struct ph_question may answer at once or later, from the same
+ * worker, by ph_answered; the core owns the deadline and tells by abandon.
+ */
+#ifndef POSTHOUSE_PROVIDER_H
+#define POSTHOUSE_PROVIDER_H
+
+#include <posthouse/service.h>
+
+PH_BEGIN_DECLS
+
+/* --- router: where a message goes --- */
+enum ph_tls_policy { PH_TLS_OFF, PH_TLS_OPPORTUNISTIC, PH_TLS_REQUIRED, PH_TLS_VERIFY };
+
+/* A next hop and how to talk to it: one site of the queue.  Owned by the
+ * plugin, unchanged while its generation lives.  The site's key is made from
+ * name, hosts, tls and login, so that two instances with the same values
+ * share limits and suspension. */
+struct ph_next_hop {
+	uint32_t size;
+	const char *name;               /* shown in log and queue */
+	struct ph_endpoints hosts;      /* in order of preference; literal: no MX */
+	uint16_t default_port;
+	int64_t connections;            /* at once, whole daemon; 0: core's default */
+	int64_t messages_per_connection;/* 0: no limit */
+	int64_t recipients_per_message; /* 0: no limit */
+	ph_duration connect_timeout, idle_timeout;      /* 0: core's default */
+	enum ph_tls_policy tls;
+	const char *tls_provider;       /* instance name; NULL: the only one */
+	const char *auth;               /* client mechanism provider; NULL: none */
+	const char *login;              /* user name for the site's key and the log */
+	void *data;                     /* the plugin's own, given to its client providers */
+	bool allow_loopback;            /* a name may resolve to this machine */
+};
+
+struct ph_route;        /* one question: a message and its pending recipients */
+PH_API struct ph_str ph_route_sender(const struct ph_route *r);
+PH_API size_t        ph_route_rcpt_count(const struct ph_route *r);
+PH_API struct ph_str ph_route_rcpt(const struct ph_route *r, size_t i);
+PH_API struct ph_str ph_route_rcpt_domain(const struct ph_route *r, size_t i);
+/* Answers, per recipient; the last one for a recipient holds. */
+PH_API void ph_route_to(struct ph_route *r, size_t i, const struct ph_next_hop *hop);
+PH_API void ph_route_fail(struct ph_route *r, size_t i, enum ph_reply reply, const char *text);
+PH_API void ph_route_defer(struct ph_route *r, size_t i, const char *why);
+/* Suspended routers call it when all recipients are answered. */
+PH_API int  ph_route_done(struct ph_ticket ticket);
+PH_API struct ph_ticket ph_route_ticket(struct ph_route *r);
+PH_API const void *ph_route_config(const struct ph_route *r);
+PH_API void *ph_route_worker_data(const struct ph_route *r);
+
+struct ph_router {
+	uint32_t size;
+	/* Routers run in config order; each sees the recipients that none before
+	 * has answered.  PH_CONTINUE: answered what it knows.  PH_SUSPEND: will
+	 * call ph_route_done. */
+	enum ph_verdict (*route)(struct ph_route *r);
+	ph_duration limit;      /* for a suspended answer; 0: 30 s */
+};
+PH_API int ph_provide_router(struct ph_setup *setup, const struct ph_router *router) PH_MUST_USE;
+
+/* --- transport security --- */
+/*
+ * A provider never sees the socket: it is handed ciphertext and gives
+ * plaintext and back.  The core discards what was buffered in the clear when
+ * a layer is put on (RFC 3207 4.2).
+ */
+enum ph_side { PH_SERVER, PH_CLIENT };
+struct ph_secure_want {                 /* what the core asks for */
+	uint32_t size;
+	enum ph_side side;
+	enum ph_tls_policy policy;
+	struct ph_str name;             /* client: the host to verify and SNI */
+	const struct ph_next_hop *hop;  /* client: else NULL */
+	const char *listener;           /* server: address as configured */
+};
+struct ph_secure_io {                   /* one pump step; the provider moves the marks */
+	const uint8_t *cipher_in; size_t cipher_in_len;         /* consumed: advance */
+	uint8_t *plain_out; size_t plain_out_room, plain_out_len;
+	const uint8_t *plain_in; size_t plain_in_len;
+	uint8_t *cipher_out; size_t cipher_out_room, cipher_out_len;
+	bool closing;                   /* in: send close_notify */
+};
+enum ph_secure_state { PH_SECURE_HANDSHAKE, PH_SECURE_OPEN, PH_SECURE_CLOSED };
+struct ph_secure_facts {                /* views live as long as the layer */
+	struct ph_str version, cipher;  /* "TLSv1.3", "TLS_AES_256_GCM_SHA384" */
+	int bits;
+	struct ph_str peer_name;        /* verified certificate name, "" else */
+	bool verified;
+	struct ph_str problem;          /* why a handshake or verification failed, for people */
+};
+struct ph_secure {
+	uint32_t size;
+	size_t layer_size;              /* storage per layer, zeroed */
+	int  (*open)(struct ph_worker *w, void *layer, const struct ph_secure_want *want);
+	/* Moves what can be moved. 0 and *state, or PH_EPROTO (facts.problem says why). */
+	int  (*pump)(void *layer, struct ph_secure_io *io, enum ph_secure_state *state);
+	void (*facts)(void *layer, struct ph_secure_facts *out);
+	void (*close)(void *layer);
+	/* channel binding (RFC 5929, 9266); 0 or PH_ENOTSUP */
+	int  (*binding)(void *layer, const char *type, uint8_t *out, size_t *len);
+};
+PH_API int ph_provide_secure(struct ph_setup *setup, const struct ph_secure *secure) PH_MUST_USE;
+
+/* --- SASL, both sides --- */
+struct ph_sasl;         /* one exchange */
+enum ph_sasl_result {
+	PH_SASL_MORE,           /* a challenge (server) or response (client) was set */
+	PH_SASL_DONE,           /* server: identity set; client: satisfied */
+	PH_SASL_DENIED,         /* wrong credentials: 535 */
+	PH_SASL_MALFORMED,      /* 501 */
+	PH_SASL_TRY_LATER,      /* 454 */
+	PH_SASL_WAIT,           /* ph_sasl_done will be called */
+};
+PH_API struct ph_str ph_sasl_input(const struct ph_sasl *x);    /* decoded from base64 */
+PH_API bool          ph_sasl_has_initial(const struct ph_sasl *x);
+PH_API int           ph_sasl_output(struct ph_sasl *x, struct ph_str bytes) PH_MUST_USE;
+PH_API int           ph_sasl_identity(struct ph_sasl *x, struct ph_str login) PH_MUST_USE;
+PH_API void          ph_sasl_problem(struct ph_sasl *x, const char *text);  /* for the log only */
+PH_API void         *ph_sasl_data(struct ph_sasl *x);   /* state_size bytes, zeroed */
+PH_API const void   *ph_sasl_config(const struct ph_sasl *x);
+PH_API void         *ph_sasl_worker_data(const struct ph_sasl *x);
+PH_API struct ph_worker *ph_sasl_worker(const struct ph_sasl *x);
+PH_API bool          ph_sasl_is_secure(const struct ph_sasl *x);
+PH_API int           ph_sasl_binding(struct ph_sasl *x, const char *type, uint8_t *out, size_t *len);
+PH_API const struct ph_addr     *ph_sasl_client_addr(const struct ph_sasl *x);  /* server side */
+PH_API const struct ph_next_hop *ph_sasl_hop(const struct ph_sasl *x);          /* client side */
+PH_API struct ph_ticket ph_sasl_ticket(struct ph_sasl *x);
+PH_API int  ph_sasl_done(struct ph_ticket ticket, enum ph_sasl_result result);
+
+struct ph_mechanism {
+	uint32_t size;
+	enum ph_side side;
+	const char *name;               /* "PLAIN" */
+	bool cleartext;                 /* gives the secret away: only inside TLS */
+	bool client_first;
+	size_t state_size;
+	int  strength;                  /* client: the highest offered is taken */
+	enum ph_sasl_result (*step)(struct ph_sasl *x);
+	void (*end)(struct ph_sasl *x); /* also while waiting: cancel */
+	ph_duration limit;              /* one step; 0: 60 s */
+};
+PH_API int ph_provide_mechanism(struct ph_setup *setup, const struct ph_mechanism *m) PH_MUST_USE;
+
+/* --- password checker, asked by mechanisms --- */
+struct ph_check;
+struct ph_password_checker {
+	uint32_t size;
+	/* Answers by ph_check_done, at once or later. */
+	void (*verify)(struct ph_worker *w, struct ph_check *check);
+	/* SCRAM and the like: the stored verifier of a user; may be NULL. */
+	void (*verifier)(struct ph_worker *w, struct ph_check *check, const char *scheme);
+};
+PH_API struct ph_str ph_check_user(const struct ph_check *c);
+PH_API struct ph_str ph_check_password(const struct ph_check *c);
+/* status 0: right (verifier then in bytes), PH_EPERM: wrong, other: try later */
+PH_API void ph_check_done(struct ph_check *c, int status, struct ph_str bytes);
+PH_API int  ph_check_begin(struct ph_worker *w, struct ph_str user, struct ph_str password,
+                           const char *scheme,
+                           void (*done)(void *arg, int status, struct ph_str bytes), void *arg)
+	PH_MUST_USE;
+PH_API int  ph_provide_checker(struct ph_setup *setup, const struct ph_password_checker *c) PH_MUST_USE;
+
+PH_END_DECLS
+#endif
