@@ -16,7 +16,7 @@ void  buf_adds(struct buf *b, const char *s);
 void  buf_addstr(struct buf *b, struct ph_str s);
 void  buf_addc(struct buf *b, char c);
 void  buf_printf(struct buf *b, const char *fmt, ...) PH_PRINTF(2, 3);
-void  buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+void  buf_vprintf(struct buf *b, const char *fmt, va_list ap) PH_PRINTF(2, 0);
 char *buf_room(struct buf *b, size_t n);        /* n writable bytes at the end; then buf_grew */
 void  buf_grew(struct buf *b, size_t n);
 void  buf_eat(struct buf *b, size_t n);         /* drop n from the front */

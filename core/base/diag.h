@@ -18,10 +18,21 @@ struct diag {
 	const char *path;       /* "plugins.gate.patience", NULL: none */
 	const char *text, *hint;        /* hint may be NULL */
 };
-struct diags { struct arena arena; struct diag *v; size_t n, cap, errors; };
+struct diag_copy;
+/* Sources are copied, so diagnostics may outlive the file they are about.
+ * Beyond a thousand only the number is kept. */
+struct diags {
+	struct arena arena;
+	struct diag *v;
+	size_t n, cap, errors;
+	size_t dropped;
+	struct diag scratch;            /* what diag_add returns for a dropped one */
+	struct diag_copy *sources;
+};
 
 void diags_init(struct diags *d);
 void diags_free(struct diags *d);
+/* Never NULL; valid until the next diag_add. */
 struct diag *diag_add(struct diags *d, enum diag_severity sev, struct diag_place at,
                       const char *path, const char *fmt, ...) PH_PRINTF(5, 6);
 void diag_hint(struct diags *d, struct diag *g, const char *fmt, ...) PH_PRINTF(3, 4);

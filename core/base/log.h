@@ -36,7 +36,7 @@ extern enum ph_level log_level;         /* set once before threads start */
 static inline bool log_on(enum ph_level level) { return level <= log_level; }
 void log_flush(void);                   /* this thread's lines */
 /* Where lines go; default writes to fd 2. For tests and for the journal. */
-void log_use(void (*write)(const char *p, size_t n));
+void log_use(void (*write_lines)(const char *p, size_t n));
 void log_escape(struct buf *out, struct ph_str s);      /* the escaping writer */
 int  log_level_parse(struct ph_str s, enum ph_level *out);
 

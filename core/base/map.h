@@ -12,7 +12,8 @@ struct map_slot { uint64_t hash; struct ph_str key; void *value; };
 struct map { struct map_slot *v; size_t n, used, cap; };
 
 void *map_get(const struct map *m, struct ph_str key);
-void *map_put(struct map *m, struct ph_str key, void *value);   /* returns what it replaced */
+/* value is not NULL; returns what it replaced. */
+void *map_put(struct map *m, struct ph_str key, void *value);
 void *map_del(struct map *m, struct ph_str key);
 /* *it starts at 0; false at the end. No changes meanwhile, but map_del of the current one. */
 bool  map_next(const struct map *m, size_t *it, struct ph_str *key, void **value);
@@ -23,6 +24,7 @@ void  idmap_init(struct idmap *m, size_t id_offset);
 void *idmap_get(const struct idmap *m, struct ph_msgid id);
 void  idmap_put(struct idmap *m, void *value);  /* its id must not be in yet */
 void *idmap_del(struct idmap *m, struct ph_msgid id);
+/* No changes meanwhile: a deletion moves others. */
 bool  idmap_next(const struct idmap *m, size_t *it, void **value);
 void  idmap_free(struct idmap *m);
 

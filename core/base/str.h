@@ -32,6 +32,8 @@ struct ph_str str_cut(struct ph_str s, char sep, struct ph_str *rest);
 int  str_u64(struct ph_str s, uint64_t *out);
 bool str_utf8_valid(struct ph_str s);
 bool str_ascii(struct ph_str s);
+/* The first character of s: its length in bytes, 0 when empty or not UTF-8. */
+size_t str_utf8_step(struct ph_str s, uint32_t *out);
 /* Edit distance for "did you mean"; gives up above limit. */
 unsigned str_distance(struct ph_str a, struct ph_str b, unsigned limit);
 
