@@ -14,11 +14,11 @@ void trace_received(struct buf *out, const struct facts *f, const struct envelop
                     struct ph_msgid id, struct ph_str hostname, int64_t wall_ms);
 
 /* Looks at content as it arrives, at any split: finds the end of the header
- * section, counts Received and Delivered-To fields, remembers whether lines
- * are too long for non-8BITMIME hops and whether 8-bit bytes occur. */
+ * section, counts Received fields, remembers the longest line (without CRLF)
+ * and whether 8-bit bytes occur. */
 struct header_scan {
 	uint64_t seen;          /* bytes looked at */
-	uint64_t header_end;    /* offset of the body, valid when done */
+	uint64_t header_end;    /* offset of the body when done, else of the present line */
 	uint32_t hops;          /* Received fields */
 	bool done;              /* the empty line, or a line that is no field, was seen */
 	bool eight_bit;
