@@ -19,22 +19,32 @@ struct conn_events {
 	/* Fills up to max pieces to send now; 0: nothing. Pieces stay valid until sent. */
 	int (*output)(struct conn *c, void *arg, struct iovec *iov, int max);
 	void (*sent)(struct conn *c, void *arg, size_t n);
-	/* Once, last: PH_ECLOSED (end of file), PH_EIO, ... Not after conn_close. The
-	 * peer's end of file is told at once also while paused. */
+	/* Once: PH_ECLOSED (end of file), PH_EIO, PH_EPROTO (the layer failed), PH_ELIMIT
+	 * (max_input unused bytes and not paused). Not after conn_close. The peer's end of
+	 * file is told at once also while paused.  After PH_ECLOSED the owner may go on for
+	 * a while (a half-closed peer still reads replies): output leaves, and input kept by
+	 * a pause, all that will ever come, is shown when resumed.  After any other status
+	 * no callback follows.  The owner calls conn_close then. */
 	void (*closed)(struct conn *c, void *arg, int status);
 	/* a handshake started by conn_secure ended: 0 or PH_EPROTO */
 	void (*secured)(struct conn *c, void *arg, int status);
 };
-/* Takes the stream. max_input: unused input kept at most; more pauses reading. */
+/* Takes the stream. max_input: unused input kept at most; more pauses reading.  It is also
+ * the most that is read at once; above LOOP_SCRATCH_READ it counts as that. */
 struct conn *conn_new(struct loop *l, struct stream *s, size_t max_input,
                       const struct conn_events *ev, void *arg);
 void conn_kick(struct conn *c);         /* there is output: pull and write now */
 void conn_pause(struct conn *c, bool pause);    /* resume shows kept input on a clean stack */
 size_t conn_unsent(const struct conn *c);       /* ciphertext not yet out; 0 in the clear */
-/* Frees it later on a clean stack; when polite, what output() still gives is
- * sent first, at most for 5 s. No callback but output and sent any more. */
+/* Frees it later on a clean stack.  When polite, what output() still gives (at most
+ * 256 KiB) is copied and sent first, at most for 5 s, and the peer gets time to read it.
+ * output and sent are called inside conn_close, nothing after it: the owner may go. */
 void conn_close(struct conn **c, bool polite);
-/* Drops buffered input, puts the layer on, then secured(). */
+/* Gives up politely closed connections that are still being sent; before loop_free. */
+void conn_loop_done(struct loop *l);
+/* Drops buffered input, puts the layer on, then secured().  Output from before still leaves
+ * in the clear, in front.  After secured(PH_EPROTO) no callback follows; a peer that
+ * leaves meanwhile shows as closed().  PH_EEXIST: has one; PH_ECLOSED: too late. */
 int  conn_secure(struct conn *c, const struct ph_secure *provider, struct ph_worker *w,
                  const struct ph_secure_want *want);
 bool conn_facts(struct conn *c, struct ph_secure_facts *out);   /* false in the clear */
