@@ -26,14 +26,18 @@ void route_cancel(struct ph_route **r);
 /* --- SASL --- */
 struct sasl_out { enum ph_sasl_result result; struct ph_str output, identity; const char *problem; bool has_output; };
 struct ph_sasl;
-/* side, name: which mechanism; client side: hop. NULL: nobody provides it. */
+/* side, name: which mechanism; client side: hop, whose auth names the instance. NULL: nobody
+ * provides it, or it is a cleartext one and secure is false (sasl_needs_tls tells). */
 struct ph_sasl *sasl_begin(struct worker_plugins *wp, enum ph_side side, struct ph_str name,
                            const struct facts *facts, const struct ph_next_hop *hop,
                            bool secure, void (*answered)(void *arg, const struct sasl_out *o), void *arg);
-/* input: decoded. true: *o now; false: answered later. */
+/* input: decoded; copied. true: *o now; false: answered later. Views in *o live until the
+ * next step or the end. */
 bool sasl_step(struct ph_sasl *x, struct ph_str input, bool has_input, struct sasl_out *o);
 void sasl_set_binding(struct ph_sasl *x, int (*binding)(void *arg, const char *type, uint8_t *out, size_t *len), void *arg);
-void sasl_end(struct ph_sasl **x);
+void sasl_end(struct ph_sasl **x);      /* cancels a wait; wipes; answered is not called any more */
+/* Server side: such a mechanism is there, but only inside TLS: 538 (RFC 4954 4). */
+bool sasl_needs_tls(struct worker_plugins *wp, struct ph_str name);
 /* "PLAIN LOGIN" offered with or without TLS (cleartext ones only inside). In arena. */
 struct ph_str sasl_offered(struct worker_plugins *wp, bool secure, struct arena *arena);
 /* Client side: the strongest we have of those the remote offers for this hop; {NULL,0} none. */

@@ -12,8 +12,10 @@
 #include "base/log.h"
 #include "mail/envelope.h"
 #include "mail/facts.h"
+#include "plugin/wait.h"
 
 struct plug_session;
+struct chain_note;
 struct plug_outcome { enum ph_verdict verdict; enum ph_reply reply; struct ph_str text; };
                                         /* text lives until the next question */
 typedef void (*plug_answered_fn)(struct plug_session *ps, const struct plug_outcome *o);
@@ -37,14 +39,18 @@ struct plug_session {
 	/* plugins set through ph_*; the owner reads and resets */
 	bool admitted, relay_permitted;
 	struct buf added;               /* header fields to put on top */
-	/* private to chain.c */
+	/* private to core/plugin; zeroed at the start */
 	void *session_slots, *txn_slots;
-	uint64_t serial, key;
+	bool session_open, txn_open;
+	char id_text[PH_MSGID_TEXT];    /* of id, made when first asked for */
+	struct ph_str gathered;         /* header section copied out of content */
+	struct wait_node wait;          /* its tickets */
 	struct chain_state {
-		enum ph_hook hook; size_t pos; bool waiting, in_hook, woken;
+		enum ph_hook hook; size_t pos; bool waiting, in_hook, woken, suspended;
 		ph_decide_fn resume; ph_cancel_fn cancel; const char *what; void *answer;
-		int64_t limit_ms; struct timer timer; struct ph_note note;
-		enum ph_reply reply; char text[404]; bool have_answer;
+		int64_t limit_ms; struct timer timer;
+		struct chain_note *note;        /* resume is on its way */
+		enum ph_reply reply; char text[404];    /* of a reply, or why it failed */
 	} chain;
 };
 

@@ -11,6 +11,7 @@
 #include "config/settings.h"
 #include "net/loop.h"
 
+struct resolver;
 struct plugin_file;             /* loader.h: a loaded shared object or a static plugin */
 
 struct instance {
@@ -19,7 +20,8 @@ struct instance {
 	const struct plugin_entry *entry;
 	const char *name;
 	size_t index;
-	void *config;
+	void *config;                   /* pages of its own, read-only after setup */
+	size_t config_pages;            /* bytes mapped */
 	bool fail_continue, set_up;
 	size_t session_off, txn_off;    /* of its slots; (size_t)-1 none */
 };
@@ -37,8 +39,9 @@ struct generation {
 	struct hook_list hooks[PH_HOOK_COUNT];
 	struct provided_list routers, secures, mechanisms, checkers;
 	size_t session_size, txn_size;  /* of all slots */
+	struct instance **scoped; size_t nscoped;       /* those with session or transaction functions */
 	bool relay_ruled, admission_ruled;
-	struct ph_mailbox *main;        /* teardown runs there */
+	struct ph_mailbox *main;        /* teardown runs there; NULL: where the last reference goes */
 	struct ph_note teardown;
 };
 
@@ -52,14 +55,23 @@ struct generation *generation_ref(struct generation *g);        /* any thread */
 void generation_unref(struct generation **g);                   /* any thread; teardown on main */
 void generation_free_unset(struct generation **g);              /* one that was only checked */
 
+/* The instance of that name, NULL none. */
+struct instance *generation_instance(const struct generation *g, const char *name);
+
 /* A generation on one worker: worker storage of every instance, open services. */
 struct worker_plugins {
 	struct generation *gen;         /* a reference */
 	struct loop *loop;
 	unsigned worker;
 	struct ph_worker *workers;      /* one per instance */
-	unsigned users;                 /* sessions and attempts on it */
+	unsigned users;                 /* sessions, attempts, and work off the loop */
 	bool closing;
+	/* The owner may set it: called last, when all is closed and the reference to gen
+	 * is given back; a loop that stops before that leaves the generation standing. */
+	void (*gone)(void *arg); void *gone_arg;
+	/* private */
+	struct ph_note note; bool closed;
+	struct resolver *resolver;      /* of the plugins' connections; made when first needed */
 };
 /* worker open of every instance. NULL: one failed (logged, those opened are closed). */
 struct worker_plugins *worker_plugins_open(struct generation *g, struct loop *loop, unsigned worker);

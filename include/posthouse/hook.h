@@ -45,8 +45,9 @@ PH_API enum ph_verdict ph_rejectf(struct ph_call *call, enum ph_reply reply,
 /* Say that the question cannot be answered: 451, or the instance's on-failure. */
 PH_API enum ph_verdict ph_fail(struct ph_call *call, const char *why);
 /* Wait.  resume runs after ph_wake with the ticket of this call, at the latest
- * after limit cancel runs and the verdict is that of ph_fail.  waiting_for
- * (a literal) names the wait in the log.  resume may suspend again. */
+ * after limit (10 minutes at most) cancel runs and the verdict is that of
+ * ph_fail.  cancel may be NULL.  waiting_for (a literal) names the wait in the
+ * log.  resume may suspend again. */
 PH_API enum ph_verdict ph_suspend(struct ph_call *call, ph_duration limit,
                                   ph_decide_fn resume, ph_cancel_fn cancel,
                                   const char *waiting_for);
@@ -63,6 +64,8 @@ PH_API int ph_wake(struct ph_ticket ticket, void *answer);
 /* The same from any thread.  drop(answer) is called on the worker if the
  * ticket turned out stale; may be NULL. */
 PH_API void ph_wake_remote(struct ph_ticket ticket, void *answer, void (*drop)(void *));
+/* In resume: what the wake brought.  In cancel: NULL, or the answer of a wake
+ * that came too late to be used, so that its memory can be given back. */
 PH_API void *ph_answer(struct ph_call *call);
 
 /* Storage, as declared in the descriptor. */
@@ -70,9 +73,11 @@ PH_API const void *ph_config(struct ph_call *call);             /* read-only */
 PH_API void       *ph_worker_data(struct ph_call *call);
 PH_API void       *ph_session_data(struct ph_call *call);       /* NULL outside a session */
 PH_API void       *ph_transaction_data(struct ph_call *call);   /* NULL outside MAIL..end */
+/* PH_HOOK_COUNT in the open and close functions of a scope. */
 PH_API enum ph_hook ph_hook_of(const struct ph_call *call);
 
-/* Memory that lives as long as the transaction, or else the session. */
+/* Zeroed memory that lives as long as the transaction, or else the session.
+ * NULL: more than 1 MiB, or the transaction holds 16 MiB. */
 PH_API void *ph_alloc(struct ph_call *call, size_t n);
 
 /* --- facts about the session (views live as long as the session) --- */
@@ -112,7 +117,10 @@ PH_API void ph_admit_anonymous(struct ph_call *call);
 /* rcpt: this client may relay to this recipient. */
 PH_API void ph_permit_relay(struct ph_call *call);
 /* header, message: put a field on top of the message (below Received).  name
- * is checked (RFC 5322 3.6.8), value is folded and freed of bare CR and LF. */
+ * is checked (RFC 5322 3.6.8), value is folded and freed of CR, LF and other
+ * controls.  Fields keep the order in which they were added.  PH_EINVAL: a bad
+ * name, a word too long for a line, UTF-8 in a message without SMTPUTF8, or
+ * another hook; PH_ELIMIT: 64 KiB are added already. */
 PH_API int  ph_header_add(struct ph_call *call, const char *name, struct ph_str value) PH_MUST_USE;
 
 PH_END_DECLS

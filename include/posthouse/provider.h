@@ -59,6 +59,9 @@ struct ph_router {
 	 * call ph_route_done. */
 	enum ph_verdict (*route)(struct ph_route *r);
 	ph_duration limit;      /* for a suspended answer; 0: 30 s */
+	/* Runs instead of ph_route_done when the wait ends otherwise: time-out,
+	 * shutdown; r is gone after it.  A router that suspends must have it. */
+	void (*abandon)(struct ph_route *r);
 };
 PH_API int ph_provide_router(struct ph_setup *setup, const struct ph_router *router) PH_MUST_USE;
 

@@ -1,0 +1,158 @@
+/*
+ * api_setup.c - what plugins call in check and setup: their configuration,
+ * complaints with a place, registering for hooks.  Providers: ask_*.c and
+ * providers.c.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "plugin/private.h"
+
+static const struct { const char *name; bool decides; } hooks[PH_HOOK_COUNT] = {
+#define DECIDE true
+#define OBSERVE false
+#define PH_HOOK(upper, lower, kind, doc) [PH_HOOK_##upper] = { #lower, kind },
+#include <posthouse/hooks.def>
+#undef PH_HOOK
+#undef DECIDE
+#undef OBSERVE
+};
+
+const char *
+hook_name(enum ph_hook hook)
+{
+	return (unsigned)hook < PH_HOOK_COUNT ? hooks[hook].name : "scope";
+}
+
+bool
+hook_decides(enum ph_hook hook)
+{
+	return hooks[hook].decides;
+}
+
+void *
+ph_setup_config(struct ph_setup *setup)
+{
+	return setup->inst->config;
+}
+
+const char *
+ph_setup_instance(const struct ph_setup *setup)
+{
+	return setup->inst->name;
+}
+
+static void
+complain_v(struct ph_setup *s, enum diag_severity sev, const char *option, const char *fmt,
+           va_list ap)
+{
+	const struct plugin_entry *e = s->inst->entry;
+	struct diag_place place = e->place;
+	char text[1024];
+
+	(void)vsnprintf(text, sizeof text, fmt, ap);    /* a longer text is cut */
+	if (sev == DIAG_ERROR)
+		s->errors++;
+	if (s->d == NULL) {
+		log_event(PH_WARN, NULL, "plugin.log", LOG_C("plugin", s->inst->name),
+		    LOG_C("hook", "teardown"), LOG_C("text", text));
+		return;
+	}
+	if (option != NULL && e->options != NULL)
+		place = option_place(e->options, option);
+	if (option != NULL)
+		diag_add(s->d, sev, place, arena_printf(&s->d->arena, "plugins.%s.%s",
+		    s->inst->name, option), "%s", text);
+	else
+		diag_add(s->d, sev, place, arena_printf(&s->d->arena, "plugins.%s",
+		    s->inst->name), "%s", text);
+}
+
+void
+setup_complain(struct ph_setup *s, const char *option, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain_v(s, DIAG_ERROR, option, fmt, ap);
+	va_end(ap);
+}
+
+void
+ph_complain(struct ph_setup *setup, const char *option, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain_v(setup, DIAG_ERROR, option, fmt, ap);
+	va_end(ap);
+}
+
+void
+ph_warn(struct ph_setup *setup, const char *option, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain_v(setup, DIAG_WARNING, option, fmt, ap);
+	va_end(ap);
+}
+
+/* Why a registration is refused; NULL when it is not. */
+static int
+hook_add(struct ph_setup *s, enum ph_hook hook, bool decides, struct hook_entry e)
+{
+	struct hook_list *l;
+
+	if ((unsigned)hook >= PH_HOOK_COUNT) {
+		setup_complain(s, NULL, "registers for hook number %d, which does not exist",
+		    (int)hook);
+		return PH_EINVAL;
+	}
+	if (s->phase != SETUP_SETUP) {
+		setup_complain(s, NULL, "registers for hook %s outside setup", hook_name(hook));
+		return PH_EINVAL;
+	}
+	if (hook_decides(hook) != decides) {
+		setup_complain(s, NULL, "registers for hook %s with %s; it is one to %s, which "
+		    "takes %s", hook_name(hook), decides ? "ph_on_decide" : "ph_on_observe",
+		    decides ? "observe" : "decide", decides ? "ph_on_observe" : "ph_on_decide");
+		return PH_EINVAL;
+	}
+	l = &s->gen->hooks[hook];
+	if ((e.decide == NULL && e.observe == NULL) || l->n >= MAX_HOOK_ENTRIES) {
+		setup_complain(s, NULL, "registers for hook %s %s", hook_name(hook),
+		    l->n >= MAX_HOOK_ENTRIES ? "too often" : "without a function");
+		return PH_EINVAL;
+	}
+	l->v = mem_realloc(l->v, (l->n + 1) * sizeof *l->v);
+	l->v[l->n++] = e;
+	return 0;
+}
+
+int
+ph_on_decide(struct ph_setup *setup, enum ph_hook hook, ph_decide_fn fn)
+{
+	return hook_add(setup, hook, true, (struct hook_entry){ .inst = setup->inst, .decide = fn });
+}
+
+int
+ph_on_observe(struct ph_setup *setup, enum ph_hook hook, ph_observe_fn fn)
+{
+	return hook_add(setup, hook, false,
+	    (struct hook_entry){ .inst = setup->inst, .observe = fn });
+}
+
+void
+ph_rules_relay(struct ph_setup *setup)
+{
+	if (setup->phase == SETUP_SETUP)
+		setup->gen->relay_ruled = true;
+}
+
+void
+ph_rules_admission(struct ph_setup *setup)
+{
+	if (setup->phase == SETUP_SETUP)
+		setup->gen->admission_ruled = true;
+}

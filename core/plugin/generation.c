@@ -1,0 +1,151 @@
+/*
+ * generation.c - builds a generation from a parsed file, sets it up, counts its
+ * references and tears it down on the main loop after the last.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/abort.h"
+#include "base/str.h"
+#include "plugin/instance.h"
+#include "plugin/loader.h"
+
+static void
+lists_free(struct generation *g)
+{
+	for (size_t i = 0; i < PH_HOOK_COUNT; i++) {
+		free(g->hooks[i].v);
+		g->hooks[i] = (struct hook_list){ NULL, 0 };
+	}
+	free(g->routers.v);
+	free(g->secures.v);
+	free(g->mechanisms.v);
+	free(g->checkers.v);
+	g->routers = g->secures = g->mechanisms = g->checkers = (struct provided_list){ NULL, 0 };
+}
+
+static void
+generation_free(struct generation *g)
+{
+	for (size_t i = g->ninstances; i-- > 0;)
+		instance_teardown(g, &g->instances[i]);
+	for (size_t i = g->ninstances; i-- > 0;)
+		instance_free(&g->instances[i]);
+	lists_free(g);
+	free(g->scoped);
+	free(g->instances);
+	config_free(&g->config);
+	free(g);
+}
+
+struct instance *
+generation_instance(const struct generation *g, const char *name)
+{
+	for (size_t i = 0; i < g->ninstances; i++)
+		if (g->instances[i].name != NULL && strcmp(g->instances[i].name, name) == 0)
+			return &g->instances[i];
+	return NULL;
+}
+
+/* Two instances of a name could not be told apart in the log. */
+static unsigned
+refuse_twin(const struct generation *g, const struct plugin_entry *e, struct diags *d)
+{
+	const struct plugin_entry *first = g->config->plugins;
+	struct diag *diag;
+
+	for (; first < e; first++)
+		if (str_eq(first->instance, e->instance))
+			break;
+	if (first == e)
+		return 0;
+	diag = diag_add(d, DIAG_ERROR, e->place,
+	    arena_printf(&d->arena, "plugins." STR_FMT, STR_ARG(e->instance)),
+	    "a second instance of this name");
+	diag_hint(d, diag, "name it by as:, for example  " STR_FMT ": { as: " STR_FMT "-2 }",
+	    STR_ARG(e->plugin), STR_ARG(e->plugin));
+	return 1;
+}
+
+struct generation *
+generation_check(struct config_file *config, struct diags *d)
+{
+	struct generation *g = mem_new(struct generation);
+	const char *dir = config->settings.plugin_dir;
+	unsigned errors = 0;
+
+	atomic_init(&g->refs, 1);
+	g->config = config;
+	g->ninstances = config->nplugins;
+	g->instances = mem_calloc(g->ninstances + 1, sizeof *g->instances);
+	for (size_t i = 0; i < g->ninstances; i++) {
+		struct instance *inst = &g->instances[i];
+		unsigned wrong = refuse_twin(g, &config->plugins[i], d);
+
+		inst->index = i;
+		wrong += instance_load(inst, &config->plugins[i], dir, config, d);
+		/* check sees only options that could be read */
+		if (wrong == 0)
+			wrong = instance_check(g, inst, d);
+		errors += wrong;
+	}
+	if (errors == 0)
+		errors = slots_lay_out(g, d);
+	if (errors > 0)
+		generation_free_unset(&g);
+	return g;
+}
+
+int
+generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main, struct diags *d)
+{
+	unsigned errors = 0;
+
+	g->number = number;
+	g->main = main;
+	for (size_t i = 0; i < g->ninstances; i++)
+		errors += instance_setup(g, &g->instances[i], d);
+	if (errors == 0)
+		return 0;
+	for (size_t i = g->ninstances; i-- > 0;)
+		instance_teardown(g, &g->instances[i]);
+	lists_free(g);
+	return (int)errors;
+}
+
+struct generation *
+generation_ref(struct generation *g)
+{
+	atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
+	return g;
+}
+
+static void
+teardown_run(struct ph_note *note)
+{
+	generation_free(container_of(note, struct generation, teardown));
+}
+
+void
+generation_unref(struct generation **gp)
+{
+	struct generation *g = *gp;
+
+	*gp = NULL;
+	if (g == NULL || atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	if (g->main == NULL) {
+		generation_free(g);
+		return;
+	}
+	g->teardown.run = teardown_run;
+	ph_post(g->main, &g->teardown);
+}
+
+void
+generation_free_unset(struct generation **gp)
+{
+	if (*gp != NULL)
+		generation_free(*gp);
+	*gp = NULL;
+}

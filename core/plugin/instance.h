@@ -1,0 +1,20 @@
+/*
+ * instance.h - one entry of `plugins:` made real: its file loaded, its options
+ * parsed into pages of their own, its check, setup and teardown called.
+ */
+#ifndef PLUGIN_INSTANCE_H
+#define PLUGIN_INSTANCE_H
+
+#include "plugin/private.h"
+
+/* Each returns the number of errors added to d. */
+unsigned instance_load(struct instance *inst, const struct plugin_entry *e, const char *dir,
+                       struct config_file *config, struct diags *d);
+unsigned instance_check(struct generation *g, struct instance *inst, struct diags *d);
+/* Afterwards the configuration is read-only. */
+unsigned instance_setup(struct generation *g, struct instance *inst, struct diags *d);
+void     instance_teardown(struct generation *g, struct instance *inst);
+/* Wipes secrets, gives back pages and file. */
+void     instance_free(struct instance *inst);
+
+#endif
