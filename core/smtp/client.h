@@ -33,7 +33,7 @@ struct smtp_client_rcpt {
 	uint32_t index;                 /* the caller's */
 	int code;                       /* outcome; 0 while open */
 	struct ph_str reply;            /* "550 5.1.1 text", lines joined by LF; in txn->arena */
-	bool final;
+	bool ours;                      /* refused by the engine; the remote was not asked */
 };
 
 enum smtp_client_outcome { SMTP_OUT_OPEN, SMTP_OUT_DONE /* look at each rcpt */,
@@ -50,8 +50,14 @@ struct smtp_client_txn {
 	bool eight_bit;                 /* content has 8-bit bytes */
 	struct arena *arena;            /* for reply texts */
 	void *arg;
-	/* engine's */
-	uint64_t offset; uint32_t next_rcpt, ok_rcpts, replies_due; uint8_t stage, dot; bool sent, aborted;
+	/* engine's; the caller may read offset, answered and sent */
+	uint64_t offset;                /* of head + content: what is on the wire, or encoded */
+	uint32_t next_rcpt, ok_rcpts, replies_due;
+	uint8_t stage;
+	bool answered;                  /* the remote replied to some command of it */
+	bool sent;                      /* all of it is on the wire */
+	bool mail_refused, wanting;
+	struct ph_str part; uint64_t part_at;   /* what smtp_client_content gave */
 };
 
 enum smtp_client_event_kind {
@@ -95,12 +101,14 @@ void smtp_client_submit(struct smtp_client *c, struct smtp_client_txn *txn);    
 /* How many more messages may be submitted so that they travel without waiting. */
 unsigned smtp_client_free_slots(const struct smtp_client *c);
 unsigned smtp_client_open_txns(const struct smtp_client *c);
+/* bytes: borrowed until the next WANT for txn, or until txn is given back. WANT shows
+ * up in smtp_client_output: look at the events after it. */
 void smtp_client_content(struct smtp_client *c, struct smtp_client_txn *txn, struct ph_str bytes);
 void smtp_client_quit(struct smtp_client *c);
 /* Gives back an open txn or NULL. Those whose final reply was due have sent = true
  * and rcpts with code 0: a duplicate is possible (RFC 1047). */
 struct smtp_client_txn *smtp_client_end(struct smtp_client *c);
-/* Bytes to send, as pieces; valid until smtp_client_sent or the next call. */
+/* Bytes to send, as pieces; they do not move before smtp_client_sent has them. */
 int  smtp_client_output(struct smtp_client *c, struct iovec *iov, int max);
 void smtp_client_sent(struct smtp_client *c, size_t n);
 /* The time-out of what is waited for now (RFC 5321 4.5.3.2): greeting 5m, MAIL RCPT 5m,
@@ -109,5 +117,8 @@ int64_t smtp_client_timeout_ms(const struct smtp_client *c);
 const char *smtp_client_waiting_for(const struct smtp_client *c);
 unsigned smtp_client_extensions(const struct smtp_client *c);
 uint64_t smtp_client_max_size(const struct smtp_client *c);     /* SIZE offered, 0 unknown */
+/* LIMITS (RFC 9422): recipients of one transaction, 0 no limit; no further one on this connection. */
+uint32_t smtp_client_max_rcpts(const struct smtp_client *c);
+bool smtp_client_spent(const struct smtp_client *c);
 
 #endif
