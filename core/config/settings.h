@@ -58,7 +58,8 @@ extern const struct ph_option settings_rows[];
 struct plugin_entry {
 	struct ph_str plugin;           /* "smarthost" */
 	struct ph_str instance;         /* option `as:` inside its map, else the plugin's name */
-	const struct node *options;     /* its map, NULL none (without the core's own keys) */
+	const struct node *options;     /* its map, without the core's own keys; an empty map when
+	                                 * nothing was written, so that there is a place to point at */
 	struct diag_place place;
 	bool fail_continue;             /* on-failure: continue | defer(default) */
 };
@@ -79,6 +80,7 @@ void describe_man_options(const struct ph_option *rows, const char *prefix, stru
 void describe_text(const struct ph_option *rows, struct buf *out);      /* for a terminal */
 /* JSON Schema of the whole file; plugins: names and rows of those known. */
 struct describe_plugin { const char *name, *summary; const struct ph_option *rows; };
+void describe_man_plugins(const struct describe_plugin *v, size_t n, struct buf *out);  /* behind it */
 void describe_schema(const struct describe_plugin *v, size_t n, struct buf *out);
 
 #endif
