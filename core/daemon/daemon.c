@@ -1,0 +1,413 @@
+/*
+ * daemon.c - starts everything in the order that privileges and promises
+ * demand, runs the main loop (queue, control, signals), and takes everything
+ * down again so that no acknowledged message is lost.
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fsutil.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "daemon/control.h"
+#include "daemon/notify.h"
+#include "plugin/loader.h"
+#include "store/store.h"
+
+/* --- privileges --- */
+
+static int
+daemon_fail(const char *what, const char *why)
+{
+	log_flush();
+	fprintf(stderr, "posthouse: %s: %s\n", what, why);
+	return EX_CONFIG;
+}
+
+/* The spool must be ours before root is given up. */
+static int
+daemon_prepare_dirs(const struct settings *set, uid_t uid, gid_t gid)
+{
+	struct stat st;
+	bool made = stat(set->spool, &st) != 0;
+	int rc = fs_mkdirs(set->spool, 0700);
+
+	if (rc < 0)
+		return daemon_fail(set->spool, strerror(-rc));
+	if (made && geteuid() == 0 && chown(set->spool, uid, gid) != 0)
+		return daemon_fail(set->spool, strerror(errno));
+	return 0;
+}
+
+static int
+daemon_drop_privileges(const struct settings *set)
+{
+	struct passwd *pw;
+
+	if (geteuid() != 0) {
+		int rc = daemon_prepare_dirs(set, geteuid(), getegid());
+		if (rc == 0 && set->user != NULL && set->user[0] != '\0') {
+			pw = getpwnam(set->user);
+			if (pw != NULL && pw->pw_uid != geteuid())
+				log_event(PH_WARN, NULL, "daemon.user", LOG_C("user", set->user),
+				    LOG_C("why", "not started as root: stays who it is"));
+		}
+		return rc;
+	}
+	if (set->user == NULL || set->user[0] == '\0') {
+		log_event(PH_WARN, NULL, "daemon.root",
+		    LOG_C("why", "running as root; set user: to an account of its own"));
+		return daemon_prepare_dirs(set, 0, 0);
+	}
+	pw = getpwnam(set->user);
+	if (pw == NULL)
+		return daemon_fail("user", "no such account; create it, or set user: to another");
+	if (daemon_prepare_dirs(set, pw->pw_uid, pw->pw_gid) != 0)
+		return EX_CONFIG;
+	if (initgroups(set->user, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 ||
+	    setuid(pw->pw_uid) != 0)
+		return daemon_fail("cannot drop privileges", strerror(errno));
+	return 0;
+}
+
+static void
+daemon_raise_limits(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+		rl.rlim_cur = rl.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &rl);    /* best effort: the old limit holds */
+	}
+}
+
+/* --- queue and store, seen from the main thread --- */
+
+static void
+daemon_dispatch(void *arg, unsigned worker, struct job *job)
+{
+	struct daemon *d = arg;
+
+	worker_job(d->workers[worker], job);
+}
+
+static void
+daemon_grant(void *arg, unsigned worker, struct site_info *site, int64_t connections)
+{
+	struct daemon *d = arg;
+
+	worker_grant(d->workers[worker], site, connections);
+}
+
+static void
+daemon_submit(void *arg, struct ph_store_request *r)
+{
+	struct daemon *d = arg;
+
+	d->shared.store->ops->submit(d->shared.store, r);
+}
+
+static void
+daemon_queue_room(void *arg, bool enough)
+{
+	struct daemon *d = arg;
+
+	atomic_store(&d->shared.queue_room, enough);
+	log_event(enough ? PH_INFO : PH_WARN, &d->log, enough ? "queue.room" : "queue.full",
+	    LOG_C("option", "queue.max-messages"));
+}
+
+static const struct queue_ops daemon_queue_ops = {
+	.dispatch = daemon_dispatch, .grant = daemon_grant, .submit = daemon_submit,
+	.room = daemon_queue_room,
+};
+
+/* Store threads call these. */
+static void
+daemon_store_added(void *arg, const struct ph_store_added *v, size_t n)
+{
+	struct daemon *d = arg;
+
+	queue_added(d->queue, v, n);
+}
+
+static void
+daemon_store_scanned(void *arg, int status)
+{
+	struct daemon *d = arg;
+
+	queue_scanned(d->queue, status);
+}
+
+static void
+daemon_store_room(void *arg, bool enough)
+{
+	struct daemon *d = arg;
+
+	atomic_store(&d->shared.store_room, enough);
+	log_event(enough ? PH_INFO : PH_ERROR, &d->log, enough ? "store.room" : "store.full",
+	    LOG_C("what", enough ? "accepting again" : "disk full: new mail is refused with 452, "
+	    "deliveries go on"));
+}
+
+static const struct ph_store_events daemon_store_events = {
+	.size = sizeof(struct ph_store_events), .added = daemon_store_added,
+	.scanned = daemon_store_scanned, .room = daemon_store_room,
+};
+
+static void
+daemon_store_log(void *arg, int level, const char *event, const char *text)
+{
+	struct daemon *d = arg;
+
+	log_event((enum ph_level)level, &d->log, event, LOG_C("what", text));
+	log_flush();
+}
+
+/* --- the main loop --- */
+
+static void
+daemon_queue_run(struct daemon *d)
+{
+	int64_t next, now = clock_mono_ms();
+
+	queue_run(d->queue, now, clock_wall_ms());
+	next = queue_next(d->queue);
+	if (next == INT64_MAX)
+		timer_stop(d->loop, &d->queue_timer);
+	else
+		timer_start(d->loop, &d->queue_timer, next > now ? next - now : 0);
+}
+
+static void
+daemon_queue_due(struct timer *t)
+{
+	(void)t;        /* waking the loop is all: each turn runs the queue */
+}
+
+static void
+daemon_maybe_done(struct daemon *d)
+{
+	if (d->stopping && d->to_stop == 0 && queue_drained(d->queue))
+		loop_stop(d->loop);
+}
+
+static void
+daemon_turn(void *arg)
+{
+	struct daemon *d = arg;
+
+	daemon_queue_run(d);
+	daemon_maybe_done(d);
+	log_flush();
+}
+
+struct stop_note { struct ph_note note; struct daemon *d; };
+
+static void
+daemon_worker_stopped(struct ph_note *note)
+{
+	struct stop_note *sn = container_of(note, struct stop_note, note);
+	struct daemon *d = sn->d;
+
+	free(sn);
+	d->to_stop--;
+}
+
+void
+daemon_stop(struct daemon *d)
+{
+	int64_t grace = d->gen->config->settings.shutdown_grace.ms;
+
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	notify_say("STOPPING=1");
+	log_event(PH_INFO, &d->log, "daemon.stopping", LOG_I("grace_ms", grace));
+	queue_stop(d->queue);
+	control_close(&d->control);
+	d->to_stop = d->nworkers;
+	for (unsigned i = 0; i < d->nworkers; i++) {
+		struct stop_note *sn = mem_new(struct stop_note);
+		sn->d = d;
+		sn->note.run = daemon_worker_stopped;
+		worker_stop(d->workers[i], grace, loop_mailbox(d->loop), &sn->note);
+	}
+}
+
+static void
+daemon_signal(void *arg, int signum)
+{
+	struct daemon *d = arg;
+
+	if (signum == SIGHUP)
+		daemon_reload(d, NULL, NULL);
+	else
+		daemon_stop(d);
+}
+
+static void
+daemon_watch_signals(struct daemon *d)
+{
+	static const int nums[] = { SIGHUP, SIGTERM, SIGINT };
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof nums / sizeof nums[0]; i++)
+		d->signals[i] = signal_open(d->loop, nums[i], daemon_signal, d);
+}
+
+static int
+daemon_open_store(struct daemon *d)
+{
+	const struct settings *set = &d->gen->config->settings;
+	struct store_config sc = {
+		.dir = set->spool, .segment_size = set->store.segment_size.bytes,
+		.spill_above = set->store.spill_above.bytes, .reserve = set->store.reserve.bytes,
+		.lazy_ms = set->store.lazy_sync.ms, .threads = true, .log = daemon_store_log,
+	};
+	struct queue_config qc;
+	char why[512], badmail[4096];
+
+	qc = daemon_queue_config(set, badmail, sizeof badmail);
+	d->queue = queue_new(&qc, &daemon_queue_ops, d, d->nworkers, loop_mailbox(d->loop));
+	d->shared.queue = d->queue;
+	d->shared.spill_above = set->store.spill_above.bytes;
+	atomic_store(&d->shared.store_room, true);
+	atomic_store(&d->shared.queue_room, true);
+	if (embedded_open(&sc, &daemon_store_events, d, &d->shared.store, why, sizeof why) != 0) {
+		(void)daemon_fail(set->spool, why);
+		return EX_UNAVAILABLE;
+	}
+	return 0;
+}
+
+static unsigned
+daemon_worker_count(const struct settings *set)
+{
+	uint64_t n = 0;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (str_u64(str_of(set->workers), &n) == 0 && n > 0)
+		return n > 256 ? 256 : (unsigned)n;
+	return cpus < 1 ? 1 : cpus > 64 ? 64 : (unsigned)cpus;
+}
+
+static int
+daemon_start(struct daemon *d, struct diags *diags)
+{
+	const struct settings *set;
+	char path[4096];
+	int rc;
+
+	d->gen = daemon_load(d->args.config, d->args.plugin_dir, diags);
+	if (d->gen == NULL)
+		return EX_CONFIG;
+	set = &d->gen->config->settings;
+	log_level = d->args.verbose ? PH_DEBUG : (enum ph_level)set->log_level;
+	d->nworkers = daemon_worker_count(set);
+	d->shared.workers = d->nworkers;
+	d->binds.workers = d->nworkers;
+	if (binds_open(&d->binds, d->gen->config, diags) > 0)
+		return EX_UNAVAILABLE;
+	d->loop = loop_new();
+	/* Still privileged: plugins read their keys. */
+	if (generation_setup(d->gen, ++d->generations, loop_mailbox(d->loop), diags) != 0)
+		return EX_CONFIG;
+	if ((rc = daemon_drop_privileges(set)) != 0)
+		return rc;
+	daemon_watch_signals(d);
+	if ((rc = daemon_open_store(d)) != 0)
+		return rc;
+	d->queue_timer.fn = daemon_queue_due;
+	loop_each_turn(d->loop, daemon_turn, d);
+	d->workers = mem_calloc(d->nworkers, sizeof(struct worker *));
+	for (unsigned i = 0; i < d->nworkers; i++) {
+		d->workers[i] = worker_new(i, &d->shared, NULL, set);
+		if (worker_start(d->workers[i]) != 0)
+			return daemon_fail("thread", "cannot be started");
+	}
+	d->control = control_open(d, daemon_control_path(set, path, sizeof path));
+	if (d->control == NULL)
+		return daemon_fail(path, "cannot open the control socket");
+	daemon_apply(d);
+	return 0;
+}
+
+static void
+daemon_done(struct daemon *d)
+{
+	control_close(&d->control);
+	for (unsigned i = 0; i < d->nworkers && d->workers != NULL; i++)
+		if (d->workers[i] != NULL)
+			worker_join(d->workers[i]);
+	if (d->shared.store != NULL)
+		d->shared.store->ops->close(d->shared.store);
+	if (d->loop != NULL)
+		(void)mailbox_run(loop_mailbox(d->loop));       /* last answers of the store */
+	for (unsigned i = 0; i < d->nworkers && d->workers != NULL; i++)
+		worker_free(&d->workers[i]);
+	free(d->workers);
+	queue_free(&d->queue);
+	binds_close(&d->binds);
+	for (size_t i = 0; i < 4; i++)
+		signal_close(&d->signals[i]);
+	if (d->gen != NULL) {
+		if (d->loop != NULL && d->generations > 0)
+			generation_unref(&d->gen);
+		else
+			generation_free_unset(&d->gen);
+	}
+	if (d->loop != NULL) {
+		(void)mailbox_run(loop_mailbox(d->loop));       /* teardown of plugins */
+		timer_stop(d->loop, &d->queue_timer);
+		loop_free(&d->loop);
+	}
+}
+
+int
+daemon_run(const struct daemon_args *args)
+{
+	struct daemon d = { .args = *args, .started_ms = clock_mono_ms() };
+	struct diags diags;
+	struct buf report = { 0 };
+	int rc;
+
+	d.log.text = "thread=main";
+	diags_init(&diags);
+	notify_init();
+	binds_take_passed(&d.binds);
+	daemon_raise_limits();
+	rc = loader_init() == 0 ? daemon_start(&d, &diags) : EX_SOFTWARE;
+	diags_print(&diags, &report);
+	if (report.len > 0) {
+		if (rc != 0 && diags.errors > 0)
+			buf_printf(&report, "%zu error%s, not started\n", diags.errors,
+			    diags.errors == 1 ? "" : "s");
+		log_flush();
+		fwrite(report.data + report.head, 1, report.len, stderr);
+	}
+	buf_free(&report);
+	diags_free(&diags);
+	if (rc == 0) {
+		loop_run(d.loop);
+		log_event(PH_INFO, &d.log, "daemon.stopped", LOG_I("accepted", d.shared.accepted));
+	} else if (d.workers != NULL) {
+		_Exit(rc);      /* threads run already: nothing is half stored */
+	}
+	daemon_done(&d);
+	loader_done();
+	log_flush();
+	return rc;
+}

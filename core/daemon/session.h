@@ -1,0 +1,76 @@
+/*
+ * session.h - one inbound connection: the only place where connection,
+ * engine, chains, store and queue meet.
+ *
+ * Owner: its worker's list.  It ends by session_close, once; memory goes on
+ * the next turn of the loop.
+ */
+#ifndef DAEMON_SESSION_H
+#define DAEMON_SESSION_H
+
+#include "base/buf.h"
+#include "daemon/worker.h"
+#include "net/conn.h"
+#include "plugin/ask.h"
+#include "plugin/chain.h"
+#include "smtp/server.h"
+
+struct pending_message;
+
+enum session_wait {             /* what an answer is awaited from */
+	FOR_NOTHING, FOR_GREET, FOR_HOOK, FOR_STORE, FOR_PARTS, FOR_TLS, FOR_SASL
+};
+
+struct session {
+	struct list link;               /* worker's */
+	struct ph_note free_note;
+	struct worker *w;
+	struct worker_gen *gen;         /* a reference */
+	const struct listen_settings *listen;
+	struct conn *conn;
+	struct smtp_server smtp;
+	struct facts facts;
+	struct arena arena, txn_arena;
+	struct plug_session plug;
+	struct timer timer;
+	int64_t deadline;
+	uint64_t progress_seen;
+	enum session_wait wait;
+	bool closing, in_run, txn_open, spilling, parts_failed;
+	struct ph_msgid id;             /* of the message being received; zero none */
+	struct ph_content *content;     /* while it is in memory */
+	struct buf part;                /* gathered for the next part, once spilled */
+	uint64_t spilled;               /* bytes handed to the store as parts */
+	struct list parts;              /* handed over, not yet answered */
+	unsigned parts_out;
+	struct pending_message *storing;
+	struct ph_sasl *sasl;
+	struct log_ctx log;
+	char id_text[PH_MSGID_TEXT], log_text[PH_MSGID_TEXT + 8];
+};
+
+void session_new(struct worker *w, size_t door, struct stream *stream);
+void session_close(struct session *s, const char *why);
+void session_shutdown(struct session *s);       /* 421 as soon as it is between messages */
+void session_run(struct session *s, struct ph_str *in);
+/* An answer that had been waited for has been given to the engine: go on. */
+void session_resume(struct session *s);
+bool session_idle(const struct session *s);     /* no message is being received or stored */
+
+/* session_message.c: the message while it arrives, and storing it */
+void session_begin(struct session *s);
+void session_content(struct session *s, struct ph_str bytes);
+void session_store(struct session *s);
+void session_end_transaction(struct session *s);        /* nothing was stored */
+void session_detach_message(struct session *s);         /* the client is gone; what is being stored goes on */
+bool session_need_id(struct session *s);
+
+/* session_auth.c: SASL and STARTTLS */
+void session_offer(struct session *s);          /* mechanisms for EHLO as things are now */
+void session_tls(struct session *s);
+void session_secured(struct session *s, int status);
+void session_auth_begin(struct session *s, const struct smtp_request *req);
+void session_auth_step(struct session *s, struct ph_str base64);
+void session_auth_cancel(struct session *s);
+
+#endif

@@ -1,0 +1,219 @@
+"""250 means durable: shown by strace, by kill -9, by full disks."""
+import os
+import random
+import re
+import signal
+import smtplib
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import PATIENCE, SANITIZED, Talk, free_port, need, posthouse, run, until
+
+
+def test_no_250_before_its_fdatasync(start, tmp_path):
+    """The system calls of the daemon in order: each 'Queued' reply is preceded by a sync of the
+    file that got its record, begun after the record was written."""
+    need("strace")
+    if SANITIZED:
+        pytest.skip("strace and sanitizers do not go together")
+    sink = start.sink(store=False)
+    trace = tmp_path / "trace"
+    relay = start.relay(sink.address, argv=["strace", "-f", "-qq", "-y", "-s", "2000", "-o", str(trace),
+                                            "-e", "trace=pwritev,pwrite64,fdatasync,fsync,sendmsg,sendto,writev,write"])
+    posthouse("bench", "--to", relay.address, "--sessions", "5", "--messages", "50", "--size", "2K")
+    relay.until_empty()
+    os.kill(int(run("pgrep", "-P", str(relay.pid)).stdout.split()[0]), signal.SIGTERM)
+    relay.wait()
+    written, begun, durable, acked, dirs = set(), {}, set(), set(), set()
+    for line in trace.read_text(errors="replace").splitlines():
+        pid, call = line.split(None, 1)
+        ids = set(re.findall(r"\b([0-9A-V]{20})\b", call))
+        m = re.match(r"(fdatasync|fsync)\((\d+)<([^>]*)>", call)
+        if re.match(r"pwrite(v|64)\(\d+<[^>]*seg-", call):
+            written |= ids          # the Received field of each record tells its queue id
+        elif m and "seg-" in m.group(3) and "unfinished" in call:
+            begun[pid] = set(written)
+        elif m and "seg-" in m.group(3):
+            durable |= written
+        elif m:
+            dirs.add(m.group(3))
+        elif "fdatasync resumed" in call or "fsync resumed" in call:
+            durable |= begun.pop(pid, set())
+        elif re.match(r"(sendmsg|sendto|writev|write)\(\d+<(TCP|socket)", call) and "250 2.0.0 Queued" in call:
+            for i in ids & written:
+                assert i in durable, f"{i} was acknowledged before its sync:\n{line}"
+                acked.add(i)
+    assert len(acked) == 50
+    assert str(relay.spool) in dirs, "the directory of a new segment was never synced"
+
+
+class Load:
+    """Submits numbered messages over several sessions and remembers which were acknowledged."""
+
+    def __init__(self, port, sessions=4):
+        self.port, self.acked, self.stop = port, [], False
+        self.lock, self.n = threading.Lock(), 0
+        self.threads = [threading.Thread(target=self.work, args=(i,)) for i in range(sessions)]
+        for t in self.threads:
+            t.start()
+
+    def work(self, who):
+        while not self.stop:
+            try:
+                with smtplib.SMTP("127.0.0.1", self.port, timeout=10) as c:
+                    while not self.stop:
+                        with self.lock:
+                            self.n += 1
+                            k = f"{who}-{self.n}"
+                        c.sendmail("a@example.org", ["b@example.net"], f"Subject: k{k}k\r\n\r\n{'x' * random.randint(0, 6000)}\r\n")
+                        with self.lock:
+                            self.acked.append(k)
+            except (OSError, smtplib.SMTPException):
+                time.sleep(0.02)
+
+    def end(self):
+        self.stop = True
+        for t in self.threads:
+            t.join()
+
+
+def numbers(sink):
+    return [re.search(rb"Subject: k([^k]+)k", m).group(1).decode() for m in sink.messages()]
+
+
+@pytest.mark.slow
+def test_kill_9_under_load_loses_nothing(start):
+    """At random moments, again and again; every acknowledged message arrives, none is invented."""
+    sink = start.sink()
+    port = free_port()
+    relay = start.relay(sink.address, listen=f"127.0.0.1:{port}")
+    load = Load(port)
+    rng = random.Random(os.environ.get("SEED", "7"))
+    for _ in range(8):
+        want = len(load.acked) + rng.randint(5, 150)
+        until("some progress", lambda: len(load.acked) >= want)
+        time.sleep(rng.random() * 0.05)
+        relay.kill9()
+        relay.start()
+    load.end()
+    until("all acknowledged mail", lambda: set(load.acked) <= set(numbers(sink)), 90, 0.5)
+    relay.until_empty()
+    got = numbers(sink)
+    assert set(load.acked) <= set(got)
+    # a duplicate is possible only between the remote's 250 and its record: 8 kills, at most what was on the wire
+    assert len(got) - len(set(got)) <= 8 * 700, len(got) - len(set(got))
+
+
+@pytest.mark.slow
+def test_kill_9_with_the_smart_host_down(start):
+    """All of the backlog is there after each restart, and drains in the end."""
+    port, dead = free_port(), free_port()
+    relay = start.relay(f"127.0.0.1:{dead}", listen=f"127.0.0.1:{port}")
+    load = Load(port)
+    for _ in range(4):
+        want = len(load.acked) + 100
+        until("some progress", lambda: len(load.acked) >= want)
+        relay.kill9()
+        relay.start()
+    load.end()
+    until("the scan", lambda: relay.count() >= len(set(load.acked)))
+    sink = start.sink(port=dead)
+    relay.queue("flush")
+    relay.until_empty()
+    assert set(load.acked) <= set(numbers(sink))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    d = tmp_path / "disk"
+    d.mkdir()
+    r = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", d], capture_output=True, text=True)
+    if r.returncode != 0:
+        pytest.skip(f"cannot mount: {r.stderr}")
+    yield d
+    subprocess.run(["umount", "-l", d], check=True)
+
+
+def test_full_disk(start, small_disk):
+    """452 while the disk is full, deliveries go on, accepting resumes by itself, nothing is lost."""
+    dead = free_port()
+    relay = start.relay(f"127.0.0.1:{dead}", config=f"""\
+hostname: relay.example.com
+listen:
+  - address: 127.0.0.1:0
+spool: {small_disk}/spool
+control: {start.folder}/control
+store:
+  segment-size: 4M
+  reserve: 2M
+plugins:
+  - auth-anonymous
+  - relay-access
+  - smarthost:
+      hosts: ["127.0.0.1:{dead}"]
+""")
+    acked, refused = [], 0
+    body = "x" * 60000
+    for i in range(800):
+        try:
+            with relay.smtp() as c:
+                c.sendmail("a@example.org", ["b@example.net"], f"Subject: k{i}k\r\n\r\n{body}\r\n")
+            acked.append(str(i))
+        except smtplib.SMTPResponseException as e:
+            assert e.smtp_code in (451, 452), e
+            refused += 1
+            if refused > 5:
+                break
+        except smtplib.SMTPRecipientsRefused as e:
+            pytest.fail(str(e))
+    assert refused > 0 and len(acked) > 50
+    relay.wait_log("event=store.full")
+    assert relay.count() == len(acked)
+    sink = start.sink(port=dead)
+    relay.queue("flush")
+    relay.until_empty()
+    assert sorted(numbers(sink)) == sorted(acked)
+
+    def taken():
+        try:
+            with relay.smtp() as c:
+                c.sendmail("a@example.org", ["b@example.net"], "Subject: kagaink\r\n\r\nroom\r\n")
+            return True
+        except smtplib.SMTPException:
+            return False
+    until("room again", taken)
+    relay.until_empty()
+    assert "again" in numbers(sink)
+
+
+@pytest.mark.slow
+@pytest.mark.figures
+def test_two_hundred_thousand_messages(start):
+    """The example of the reference configuration, its sink stopped and started meanwhile."""
+    sink = start.sink("--verify", store=False)
+    port = sink.port
+    relay = start.relay(sink.address)
+    bench = subprocess.Popen([posthouse.__globals__["POSTHOUSE"], "bench", "--to", relay.address, "--sessions", "20",
+                              "--messages", "200000", "--size", "4K"], stdout=subprocess.PIPE, text=True)
+    taken = 0
+    for _ in range(3):
+        time.sleep(1.5)         # not for luck: the load runs on meanwhile, whatever the moment
+        sink.stop()
+        taken += int(re.search(r"messages[ =:]+(\d+)", sink.text()).group(1))
+        sink = start.sink("--verify", store=False, port=port)
+        relay.queue("flush")
+    out, _ = bench.communicate(timeout=300)
+    assert bench.returncode == 0, out
+    relay.queue("flush")
+    relay.until_empty(300)
+    sink.stop()
+    taken += int(re.search(r"messages[ =:]+(\d+)", sink.text()).group(1))
+    # 200,000 acknowledged; a stop of the sink may repeat what was on the wire
+    assert taken >= 200000
+    assert taken - 200000 <= 3 * 20 * 40
+    assert not re.search(r"corrupt\w*[ =:]+[1-9]", sink.text())
