@@ -37,6 +37,7 @@ struct queue_ops {
 struct queue;
 struct queue *queue_new(const struct queue_config *cfg, const struct queue_ops *ops, void *arg,
                         unsigned workers, struct ph_mailbox *mailbox);
+/* After the store has answered all and the mailbox was run. */
 void queue_free(struct queue **q);
 void queue_configure(struct queue *q, const struct queue_config *cfg);
 /* A new generation routes differently: every message is routed anew before it is tried. */
@@ -69,9 +70,14 @@ struct queue_row {              /* one message for list and show */
 	const struct envelope *env;             /* NULL if not asked for */
 	const struct progress *progress;
 };
-/* row(arg, NULL) at the end. One row at a time, in order of id. */
+/* row(arg, NULL) at the end. One row at a time, in order of id; a row's views live
+ * as long as the call.  Patterns: an address, "<>", "@domain", '*' any run; a site
+ * by name or key. Both come from queue_run, never from inside queue_list. */
 void queue_list(struct queue *q, const struct queue_filter *f, bool envelopes,
                 void (*row)(void *arg, const struct queue_row *r), void *arg);
+/* Forgets all requests made with this arg: no callback comes any more. */
+void queue_cancel(struct queue *q, void *arg);
+/* delivered, bounced and expired count recipients. */
 struct queue_counts { uint64_t messages, bytes, active, deferred, held, sites, suspended, hot_bytes,
                       delivered, bounced, expired, added, bounces_sent; };
 void queue_counts(const struct queue *q, struct queue_counts *out);
