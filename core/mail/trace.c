@@ -123,19 +123,17 @@ add_comment_word(struct buf *out, struct ph_str s)
 	}
 }
 
-/* RFC 3848, RFC 6531 3.7.3 */
-static void
-add_with(struct buf *out, const struct facts *f, const struct envelope *e)
+struct ph_str
+trace_protocol(const struct facts *f, bool smtputf8)
 {
-	if (!f->esmtp) {
-		buf_adds(out, "SMTP");
-		return;
-	}
-	buf_adds(out, e->smtputf8 ? "UTF8SMTP" : "ESMTP");
-	if (f->tls)
-		buf_addc(out, 'S');
-	if (f->login.n != 0)
-		buf_addc(out, 'A');
+#define S(lit) { lit, sizeof(lit) - 1 }
+	static const struct ph_str names[2][2][2] = {
+		{ { S("ESMTP"), S("ESMTPA") }, { S("ESMTPS"), S("ESMTPSA") } },
+		{ { S("UTF8SMTP"), S("UTF8SMTPA") }, { S("UTF8SMTPS"), S("UTF8SMTPSA") } },
+	};
+
+#undef S
+	return f->esmtp ? names[smtputf8][f->tls][f->login.n != 0] : STR("SMTP");
 }
 
 static bool
@@ -167,7 +165,7 @@ trace_received(struct buf *out, const struct facts *f, const struct envelope *e,
 	buf_adds(out, "\r\n\tby ");
 	buf_addstr(out, hostname);
 	buf_adds(out, " with ");
-	add_with(out, f, e);
+	buf_addstr(out, trace_protocol(f, e->smtputf8));
 	if (f->tls && f->tls_version.n != 0) {
 		buf_adds(out, " (");
 		add_comment_word(out, f->tls_version);

@@ -8,6 +8,8 @@
 
 /* "Tue, 24 Nov 2026 11:00:00 +0000" in local time. Cached per second and thread. */
 void trace_date(struct buf *out, int64_t wall_ms);
+/* "ESMTPSA" and the like (RFC 3848, 6531). Literals. */
+struct ph_str trace_protocol(const struct facts *f, bool smtputf8);
 /* The whole field with CRLF, folded; "for" only with one recipient; everything
  * a client chose is filtered to what RFC 5321 allows there. */
 void trace_received(struct buf *out, const struct facts *f, const struct envelope *e,

@@ -1,6 +1,8 @@
 /*
  * server.h - the SMTP server as a protocol: bytes and answers in, replies and
- * requests out.  It does no I/O, knows no loop, no plugin, no store.
+ * requests out.  It does no I/O, knows no loop, no plugin, no store.  It keeps
+ * no input: what it does not take off *in it wants to see again, with more
+ * behind it; that is never more than smtp_server_line_max() octets.
  *
  * The owner calls smtp_server_step until it answers SMTP_RQ_NONE (more input
  * wanted) or a request that waits for an answer.  Replies gather in s->out;
@@ -19,6 +21,8 @@
 #include "mail/facts.h"
 #include "mail/trace.h"
 
+struct smtp_verb;
+
 struct smtp_server_config {     /* one per listener and generation, shared, read-only */
 	struct ph_str hostname;
 	struct ph_str greeting;         /* text behind the host name; "" : "ESMTP posthouse" */
@@ -32,18 +36,15 @@ struct smtp_server_config {     /* one per listener and generation, shared, read
 	bool offer_tls, require_tls, offer_auth, require_auth;
 	bool accept_bare_newline;       /* normalise instead of refusing */
 	bool offer_chunking, offer_pipelining, offer_smtputf8, offer_dsn;
-	struct ph_str mechanisms;       /* "PLAIN LOGIN": to be shown now comes from smtp_server.mechanisms */
+	struct ph_str mechanisms;       /* all there are, "PLAIN LOGIN"; those shown now: smtp_server.mechanisms */
 };
 
-enum smtp_state {
-	SMTP_GREET, SMTP_HELLO, SMTP_READY, SMTP_MAIL, SMTP_RCPT,
-	SMTP_DATA,      /* reading dot-stuffed content */
-	SMTP_CHUNK,     /* reading the octets of a BDAT chunk */
-	SMTP_BDAT,      /* between chunks */
-	SMTP_SASL,      /* reading an AUTH response line */
-	SMTP_CLOSE,     /* last reply on its way */
+enum smtp_state {       /* SMTP_GREET, SMTP_HELLO, ... as in states.def */
+#define SMTP_STATE(name, text, next) SMTP_##name,
+#include "smtp/states.def"
+#undef SMTP_STATE
 	SMTP_STATES
-};      /* generated from states.def by the implementer; order free */
+};
 
 enum smtp_rq {
 	SMTP_RQ_NONE,           /* give more input */
@@ -62,6 +63,8 @@ enum smtp_rq {
 	SMTP_RQ_CONTENT,        /* req.bytes: append to the message, in order (dots already removed) */
 	SMTP_RQ_END,            /* transaction over without a message stored: drop what was gathered */
 	SMTP_RQ_REJECTED,       /* a command was refused: req.reply, s->last_reply text; for observers */
+	SMTP_RQ_FLUSH,          /* out has grown large: send it before stepping on, when
+	                         * the client reads slowly wait for it (bounds out) */
 	SMTP_RQ_CLOSE,          /* send out, then close; nothing comes after it */
 };
 
@@ -78,7 +81,7 @@ struct smtp_server {            /* embedded in the owner's session; zeroed, then
 	struct arena *session_arena, *arena;    /* the owner's; arena is the transaction's and
 	                                 * reset by the owner on BEGIN's counterpart END or after STORE */
 	struct buf out;                 /* replies to send */
-	struct envelope env;            /* valid between BEGIN and the end of the transaction */
+	struct envelope env;            /* valid from the MAIL hook to END or smtp_server_stored */
 	struct header_scan scan;
 	struct recipient *asking;       /* RCPT under question, not yet in env */
 	struct address asking_from;     /* MAIL under question */
@@ -91,16 +94,25 @@ struct smtp_server {            /* embedded in the owner's session; zeroed, then
 	struct buf last_reply;          /* one line, of the latest refusal */
 	/* private to smtp/server*.c */
 	struct smtp_server_private {
-		int pending;            /* request that waits for an answer */
-		const void *verb;
-		uint64_t chunk_left;
-		uint8_t dot_state;
-		bool discarding, chunk_last, bare_seen, too_big, header_asked, relay_ok, quit;
-		enum ph_reply refusal;
-		struct ph_str refusal_text;
-		bool greeted, in_transaction, data_phase, skip_line;
-		uint32_t mail_flags;
-		void *extra;
+		const struct smtp_verb *verb;   /* of the command whose hook is asked */
+		struct recipient rcpt;          /* what asking points to */
+		struct ph_str client_text;      /* the client's address as text */
+		char *hello; size_t hello_cap;  /* facts->hello lives here */
+		enum ph_reply rejected;         /* for RQ_REJECTED */
+		enum ph_reply refusal;          /* of a message whose rest is read and dropped */
+		struct ph_str refusal_text;     /* in the transaction's arena */
+		enum ph_reply ending;           /* smtp_server_end while a message is being stored */
+		uint64_t chunk_left, chunk_size;
+		uint64_t octets;                /* of content, as they came, for progress */
+		size_t flush_at;
+		uint32_t rcpt_tries;
+		int8_t hook;                    /* to be asked, or asked; NO_HOOK */
+		uint8_t pending, due;           /* see server_private.h */
+		uint8_t newline_state;          /* of dots.c or bdat.c */
+		uint8_t chunk_return;           /* state after a dropped chunk */
+		bool chunk_last, chunk_dropped, in_transaction, env_stale, arena_stale;
+		bool content_over, header_asked, message_asked;
+		bool skip_line, data_refused, no_room;
 	} p;
 };
 
@@ -116,15 +128,20 @@ void smtp_server_verdict(struct smtp_server *s, enum ph_verdict v, enum ph_reply
 /* status 0: "250 2.0.0 Queued as ID"; PH_ENOSPC 452; anything else 451. Ends the transaction. */
 void smtp_server_stored(struct smtp_server *s, int status, struct ph_msgid id);
 void smtp_server_secured(struct smtp_server *s, bool ok);       /* false: the owner closes */
-/* code 334: challenge in text (already base64); PH_R_AUTH_OK ends it; any other reply refuses. */
+/* Challenge: 334 with base64.  End: PH_R_AUTH_OK (facts->login is set by the owner before it)
+ * asks the AUTH hook, then 235 and facts->admitted, or facts->login is emptied; any other
+ * reply refuses. */
 void smtp_server_auth_challenge(struct smtp_server *s, struct ph_str base64);
 void smtp_server_auth_end(struct smtp_server *s, enum ph_reply reply, const char *text);
-/* Owner-driven ends: 421 with that reply, then RQ_CLOSE. From any state. */
+/* Owner-driven ends: that reply (421), then RQ_CLOSE. From any state, also while a question is
+ * open (its answer is ignored then); while a message is being stored it waits for that answer. */
 void smtp_server_end(struct smtp_server *s, enum ph_reply reply);
 /* For the connect phase: the client talked before the greeting. */
 void smtp_server_early_talk(struct smtp_server *s);
 int64_t smtp_server_timeout_ms(const struct smtp_server *s);    /* of the present state */
-const char *smtp_state_name(enum smtp_state st);
+size_t smtp_server_line_max(const struct smtp_server_config *cfg);
+const char *smtp_state_name(enum smtp_state st);        /* "RCPT" */
+const char *smtp_state_text(enum smtp_state st);        /* "at least one recipient" */
 /* store room (452 at MAIL when false) */
 void smtp_server_room(struct smtp_server *s, bool enough);
 
