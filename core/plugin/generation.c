@@ -47,25 +47,6 @@ generation_instance(const struct generation *g, const char *name)
 	return NULL;
 }
 
-/* Two instances of a name could not be told apart in the log. */
-static unsigned
-refuse_twin(const struct generation *g, const struct plugin_entry *e, struct diags *d)
-{
-	const struct plugin_entry *first = g->config->plugins;
-	struct diag *diag;
-
-	for (; first < e; first++)
-		if (str_eq(first->instance, e->instance))
-			break;
-	if (first == e)
-		return 0;
-	diag = diag_add(d, DIAG_ERROR, e->place,
-	    arena_printf(&d->arena, "plugins." STR_FMT, STR_ARG(e->instance)),
-	    "a second instance of this name");
-	diag_hint(d, diag, "name it by as:, for example  " STR_FMT ": { as: " STR_FMT "-2 }",
-	    STR_ARG(e->plugin), STR_ARG(e->plugin));
-	return 1;
-}
 
 struct generation *
 generation_check(struct config_file *config, struct diags *d)
@@ -80,10 +61,10 @@ generation_check(struct config_file *config, struct diags *d)
 	g->instances = mem_calloc(g->ninstances + 1, sizeof *g->instances);
 	for (size_t i = 0; i < g->ninstances; i++) {
 		struct instance *inst = &g->instances[i];
-		unsigned wrong = refuse_twin(g, &config->plugins[i], d);
+		unsigned wrong;
 
 		inst->index = i;
-		wrong += instance_load(inst, &config->plugins[i], dir, config, d);
+		wrong = instance_load(inst, &config->plugins[i], dir, config, d);
 		/* check sees only options that could be read */
 		if (wrong == 0)
 			wrong = instance_check(g, inst, d);

@@ -83,14 +83,19 @@ static const lt_dlvtable entry = {
 int
 loader_init(void)
 {
+	lt_dlvtable *mine;
+
 	if (loader.ready)
 		return 0;
 	if (lt_dlinit() != 0)
 		return PH_EIO;
 	/* Without them a failed open is not tried again in another way. */
-	(void)lt_dlloader_remove("lt_dlopen");
-	(void)lt_dlloader_remove("lt_preopen");
-	if (lt_dlloader_add(&entry) != 0) {
+	free(lt_dlloader_remove("lt_dlopen"));
+	free(lt_dlloader_remove("lt_preopen"));
+	mine = mem_new(lt_dlvtable);    /* lt_dlexit frees it */
+	*mine = entry;
+	if (lt_dlloader_add(mine) != 0) {
+		free(mine);
 		(void)lt_dlexit();
 		return PH_EIO;
 	}
