@@ -147,18 +147,23 @@ arena_str(struct arena *a, struct ph_str s)
 char *
 arena_printf(struct arena *a, const char *fmt, ...)
 {
+	char brief[256], *p;            /* most texts are formatted once */
 	va_list ap, again;
-	char *p;
-	int n;
+	size_t n;
+	int rc;
 
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	rc = vsnprintf(brief, sizeof brief, fmt, ap);
 	va_end(ap);
-	if (n < 0)
+	if (rc < 0)
 		ph_abort("format \"%s\" cannot be written", fmt);
-	p = arena_alloc(a, (size_t)n + 1);
-	vsnprintf(p, (size_t)n + 1, fmt, again);
+	n = (size_t)rc;
+	p = arena_alloc(a, n + 1);
+	if (n < sizeof brief)
+		memcpy(p, brief, n + 1);
+	else
+		vsnprintf(p, n + 1, fmt, again);
 	va_end(again);
 	return p;
 }
