@@ -186,9 +186,12 @@ measure(struct ph_str in, size_t *out_len, int *out_code)
 		const char *lf = line.n != 0 ? memchr(line.p, '\n', line.n) : NULL;
 		int code;
 
-		if (lf == NULL)
+		if (lf == NULL) {
+			if (line.n == 4 && line.p[3] == '\r')
+				line.n--;
 			return line.n > REMOTE_LINE_MAX || at + line.n > REMOTE_REPLY_MAX ||
-			       (line.n >= 4 && code_at(line) < 0) ? PH_EPROTO : 0;
+			       (line.n >= 3 && code_at(line) < 0) ? PH_EPROTO : 0;
+		}
 		line.n = (size_t)(lf - line.p);
 		at += line.n + 1;
 		if (line.n > 0 && line.p[line.n - 1] == '\r')

@@ -315,7 +315,9 @@ server_read_command(struct smtp_server *s, struct ph_str *in, struct smtp_reques
 	struct ph_str line, rest;
 	size_t limit = s->cfg->max_line, n = 0;
 
+	/* observers of a refusal have seen them by now */
 	s->asking = NULL;
+	s->asking_from = (struct address){ 0 };
 	if (!server_skip(s, in))
 		return SMTP_RQ_NONE;
 	if (in->n == 0)
