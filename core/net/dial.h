@@ -18,11 +18,15 @@ struct dial_result {
 	struct ph_addr addr;
 	const char *why;        /* "relay.example.com[192.0.2.1]:25: connection refused" */
 };
+/* fn is called once, never from inside dial_start; res lives for the callback, and d is gone
+ * after it.  No host left: PH_EUNREACH.  r may be NULL when all hosts are addresses.
+ * A connection to an address of this machine counts as loopback. */
 struct dial *dial_start(struct loop *l, struct resolver *r, const struct ph_next_hop *hop,
                         size_t first, ph_duration limit_per_address,
                         void (*fn)(void *arg, const struct dial_result *res), void *arg);
-/* Goes on with the next address after a host that connected but greeted with 4xx:
- * give skip, the address already tried. */
+/* Not this address: the one of a connection that came about but greeted with 4xx. Say so
+ * right after dial_start, with first as before; at most 32. */
+void dial_skip(struct dial *d, const struct ph_addr *addr);
 void dial_cancel(struct dial **d);
 
 #endif

@@ -9,6 +9,8 @@
 #include "net/loop.h"
 
 struct resolver;
+/* Made without cost: libunbound is started by the first name that is not an address.
+ * resolver_free cancels what is still asked. */
 struct resolver_config {
 	struct ph_strings servers;      /* "addr" or "addr@port"; empty: /etc/resolv.conf */
 	ph_duration limit;              /* one question */
