@@ -79,7 +79,7 @@ _Static_assert(sizeof(struct entry) == 80, "an entry is 80 bytes");
 #define MOVES_MAX 7
 #define SWEEP_MS 60000
 #define SITE_IDLE_SWEEPS 10
-#define EXPIRY_RECHECK_MS 300000
+#define ATTEMPT_NEAR_MS 300000
 #define REPORT_PAUSE_MS 60000           /* after the store refused a report */
 #define ORIGINAL_MAX (1u << 20)         /* bytes of an original in a report */
 #define HEADERS_MAX (64u << 10)

@@ -179,6 +179,10 @@ schedule_key(struct queue *q, struct entry *e)
 		e->node.key = INT64_MAX;        /* nothing to wait for, and that is known */
 		return;
 	}
+	/* Where the site can be reached an attempt is near: it comes first, a
+	 * notice or the end of its time only when it does not come. */
+	if (!e->site->suspended && at < q->now + ATTEMPT_NEAR_MS)
+		at = q->now + ATTEMPT_NEAR_MS;
 	if (at == 0)
 		at = 1;                         /* 0 means never keyed */
 	if (e->node.key == 0)
@@ -263,8 +267,7 @@ event(struct queue *q, struct entry *e)
 		return;
 	}
 	ph_assert(e->state == E_READY);
-	/* Where the site can be reached an attempt is near, and a message is
-	 * not given up without one: after a night out of service all would expire. */
+	/* not given up without an attempt: after a night out of service all would expire */
 	if (reports && retry_expired(q, e) && e->site->suspended) {
 		schedule_chore(q, e, true);
 	} else if (reports && retry_notice(q, e)) {
@@ -272,7 +275,7 @@ event(struct queue *q, struct entry *e)
 	} else {
 		int64_t at = retry_event(q, e);
 
-		heap_put(&q->heap, &e->node, at > q->now ? at : q->now + EXPIRY_RECHECK_MS);
+		heap_put(&q->heap, &e->node, at > q->now ? at : q->now + ATTEMPT_NEAR_MS);
 	}
 }
 
