@@ -12,11 +12,9 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/sink.h"
+#include "cmd/sink_delay.h"
 
-enum { ARENA_CHUNK = 2048, MAX_MARKS = 4096 };
-
-/* Replies that leave together. */
-struct mark { int64_t due_ms; size_t n; };
+enum { ARENA_CHUNK = 2048 };
 
 /* Owner: the worker's list. */
 struct sink_session {
@@ -27,9 +25,7 @@ struct sink_session {
 	struct facts facts;
 	struct arena arena, txn_arena;
 	struct buf in;                  /* input not used yet */
-	struct buf held;                /* --delay: replies on their way... */
-	struct mark *marks;             /* ...and when; a queue of nmarks from first_mark */
-	size_t first_mark, nmarks, marks_cap;
+	struct sink_delay late;         /* --delay: replies on their way */
 	struct timer timer;
 	struct buf content;             /* gathered only to be kept */
 	struct traffic_check check;
@@ -51,10 +47,9 @@ session_free(struct sink_session *s)
 	arena_reset(&s->txn_arena);
 	arena_reset(&s->arena);
 	buf_free(&s->in);
-	buf_free(&s->held);
+	sink_delay_free(&s->late);
 	buf_free(&s->content);
 	traffic_check_done(&s->check);
-	free(s->marks);
 	atomic_fetch_sub(&s->w->sink->sessions, 1);
 	free(s);
 }
@@ -92,65 +87,23 @@ write_some(struct sink_session *s, struct buf *b, size_t n)
 static void
 hold(struct sink_session *s, struct buf *out)
 {
-	int64_t due = loop_now(s->w->loop) + s->w->sink->o->delay.ms;
-	struct mark *last = s->nmarks > 0 ? &s->marks[s->first_mark + s->nmarks - 1] : NULL;
+	int64_t delay = s->w->sink->o->delay.ms;
 
-	buf_addstr(&s->held, buf_view(out));
-	if (last != NULL && (last->due_ms == due || s->nmarks >= MAX_MARKS)) {
-		last->n += out->len;
-	} else {
-		if (s->first_mark + s->nmarks == s->marks_cap) {
-			memmove(s->marks, s->marks + s->first_mark, s->nmarks * sizeof *s->marks);
-			s->first_mark = 0;
-		}
-		if (s->nmarks == s->marks_cap) {
-			s->marks_cap = s->marks_cap == 0 ? 16 : s->marks_cap * 2;
-			s->marks = mem_realloc(s->marks, s->marks_cap * sizeof *s->marks);
-		}
-		s->marks[s->first_mark + s->nmarks++] = (struct mark){ due, out->len };
-	}
-	buf_clear(out);
+	sink_delay_put(&s->late, out, loop_now(s->w->loop) + delay);
 	if (!timer_active(&s->timer))
-		timer_start(s->w->loop, &s->timer, s->w->sink->o->delay.ms);
-}
-
-/* What of held may leave now. */
-static size_t
-held_due(const struct sink_session *s)
-{
-	int64_t now = loop_now(s->w->loop);
-	size_t n = 0;
-
-	for (size_t i = 0; i < s->nmarks && s->marks[s->first_mark + i].due_ms <= now; i++)
-		n += s->marks[s->first_mark + i].n;
-	return n;
-}
-
-static void
-held_sent(struct sink_session *s, size_t n)
-{
-	while (n > 0) {
-		struct mark *m = &s->marks[s->first_mark];
-		size_t part = n < m->n ? n : m->n;
-
-		m->n -= part;
-		n -= part;
-		if (m->n == 0) {
-			s->first_mark++;
-			s->nmarks--;
-		}
-	}
+		timer_start(s->w->loop, &s->timer, delay);
 }
 
 static bool
 flush_held(struct sink_session *s)
 {
-	size_t before = s->held.len;
-	bool alive = write_some(s, &s->held, held_due(s));
+	int64_t now = loop_now(s->w->loop);
+	size_t before = s->late.held.len;
+	bool alive = write_some(s, &s->late.held, sink_delay_due(&s->late, now));
 
-	held_sent(s, before - s->held.len);
-	if (alive && s->nmarks > 0 && s->watched != STREAM_WRITE)
-		timer_start(s->w->loop, &s->timer, s->marks[s->first_mark].due_ms - loop_now(s->w->loop));
+	sink_delay_sent(&s->late, before - s->late.held.len);
+	if (alive && sink_delay_next(&s->late) >= 0 && s->watched != STREAM_WRITE)
+		timer_start(s->w->loop, &s->timer, sink_delay_next(&s->late) - now);
 	return alive;
 }
 
@@ -184,7 +137,7 @@ flush(struct sink_session *s)
 	} else if (out->len > 0) {
 		alive = write_some(s, out, out->len);
 	}
-	if (!alive || ((s->hung_up || (s->closing && out->len == 0)) && s->held.len == 0)) {
+	if (!alive || ((s->hung_up || (s->closing && out->len == 0)) && s->late.held.len == 0)) {
 		session_free(s);
 		return false;
 	}

@@ -23,6 +23,13 @@ enum {
 
 /* --- making --- */
 
+/* Run and number seed the hash, so that a changed id shows as well. */
+static uint64_t
+seed_of(uint64_t run, uint64_t number)
+{
+	return run ^ number * UINT64_C(0x9E3779B97F4A7C15);
+}
+
 static void
 put_hex(char *p, uint64_t v)
 {
@@ -117,7 +124,7 @@ traffic_head(const struct traffic *t, struct codec_sum *sum, uint64_t number, ch
 	memcpy(rest, id, sizeof id);
 	put_hex(rest + 13, t->run);
 	put_decimal(rest + 30, number);
-	codec_sum_start(sum, 0);
+	codec_sum_start(sum, seed_of(t->run, number));
 	codec_sum_add(sum, rest, sizeof id - 1);
 	if (t->rest.len > 0)
 		codec_sum_add(sum, t->rest.data + t->rest.head, t->rest.len);
@@ -186,7 +193,7 @@ line_ended(struct traffic_check *c)
 	else if (c->line_len == CHECK_LEN && memcmp(c->line, CHECK_NAME, NAME_LEN) == 0 && take_check(c)) {
 		if (c->sum == NULL)
 			c->sum = codec_sum_new();
-		codec_sum_start(c->sum, 0);
+		codec_sum_start(c->sum, seed_of(c->run, c->number));
 		c->state = TRAFFIC_HASHING;
 	}
 	c->line_len = 0;

@@ -4,8 +4,9 @@
  *
  *   X-Posthouse-Check: RUN-NUMBER LENGTH HASH
  *
- * (16, 10, 10 and 16 digits; RUN and HASH hexadecimal).  Length and hash (XXH3) are of all that
- * follows the field, so relays may put fields on top, and nothing else.
+ * (16, 10, 10 and 16 digits; RUN and HASH hexadecimal).  Length and hash
+ * (XXH3, seeded by run and number) are of all that follows the field, so
+ * relays may put fields on top, and nothing else.
  */
 #ifndef CMD_TRAFFIC_H
 #define CMD_TRAFFIC_H
