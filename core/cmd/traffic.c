@@ -171,7 +171,8 @@ take_check(struct traffic_check *c)
 	const char *p = c->line + NAME_LEN;
 
 	return take_hex(p, &c->run) && p[16] == '-' && take_decimal(p + 17, &c->number) &&
-	    p[27] == ' ' && take_decimal(p + 28, &c->length) && p[38] == ' ' && take_hex(p + 39, &c->hash);
+	    p[27] == ' ' && take_decimal(p + 28, &c->length) && p[38] == ' ' && take_hex(p + 39, &c->hash) &&
+	    p[55] == '\r';
 }
 
 void
