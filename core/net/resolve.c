@@ -172,20 +172,19 @@ resolve_timeout(struct timer *t)
 
 static void resolve_answered(void *arg, int err, struct ub_result *res);
 
-static bool
+static void
 ask_start(struct ask *a, struct resolve *q, struct host *host, const char *name, int type)
 {
 	*a = (struct ask){ .q = q, .host = host, .type = type, .pending = true };
 	int rc = ub_resolve_async(q->r->ub, name, type, CLASS_IN, a, resolve_answered, &a->id);
-	if (rc != 0) {
-		a->pending = false;
-		if (rc == UB_SYNTAX)
-			return false;   /* no such name can exist */
-		if (host != NULL)
-			host->failed = true;
-		snprintf(q->why, sizeof q->why, "%s: %s", name, ub_strerror(rc));
-	}
-	return rc == 0;
+	if (rc == 0)
+		return;
+	a->pending = false;
+	if (host != NULL)
+		host->failed = true;
+	else
+		q->status = PH_EDNS;
+	snprintf(q->why, sizeof q->why, "%s: %s", name, ub_strerror(rc));
 }
 
 static void
@@ -193,8 +192,8 @@ resolve_ask_hosts(struct resolve *q)
 {
 	for (size_t i = 0; i < q->hosts_n; i++) {
 		struct host *h = &q->hosts[i];
-		(void)ask_start(&h->ask[0], q, h, h->name, TYPE_AAAA);  /* failures are in the host */
-		(void)ask_start(&h->ask[1], q, h, h->name, TYPE_A);
+		ask_start(&h->ask[0], q, h, h->name, TYPE_AAAA);
+		ask_start(&h->ask[1], q, h, h->name, TYPE_A);
 	}
 }
 
@@ -325,7 +324,8 @@ resolve_answered(void *arg, int err, struct ub_result *res)
 	struct ask *a = arg;
 	struct resolve *q = a->q;
 	a->pending = false;
-	bool none = err == 0 && !res->bogus && (res->rcode == 0 || res->nxdomain) && !res->havedata;
+	bool none = err == UB_SYNTAX ||         /* no such name can exist */
+	            (err == 0 && !res->bogus && (res->rcode == 0 || res->nxdomain) && !res->havedata);
 	bool good = err == 0 && !res->bogus && res->rcode == 0 && res->havedata;
 	if (!none && !good) {
 		const char *what = err != 0 ? ub_strerror(err) : res->bogus ? "answer fails DNSSEC validation"
@@ -448,11 +448,9 @@ resolve_start(struct resolver *r, const char *name, uint16_t port, bool mx, reso
 		return q;
 	}
 	timer_start(r->l, &q->timer, r->limit_ms);
-	if (mx && !ask_start(&q->mx_ask, q, NULL, q->name, TYPE_MX))
-		q->status = q->why[0] != '\0' ? PH_EDNS : PH_ENOENT;
-	if (q->status == PH_ENOENT)
-		snprintf(q->why, sizeof q->why, "%s: not a domain name", q->name);
-	if (!mx)
+	if (mx)
+		ask_start(&q->mx_ask, q, NULL, q->name, TYPE_MX);
+	else
 		resolve_ask_name(q);
 	resolve_check(q);
 	return q;
