@@ -35,16 +35,15 @@ static const struct opt rows[] = {
 	OPT(struct bench_opts, duration, 'd', "duration", "TIME", "Time to send for, instead of a number of messages; "
 	    "10s when neither is given."),
 	OPT(struct bench_opts, per_session, 0, "per-session", "N", "Messages on one connection before QUIT and a new one; "
-	    "0 puts no end to it.", .dflt = "0"),
+	    "0 puts no end to it."),
 	OPT(struct bench_opts, size, 'S', "size", "SIZE", "Octets of a message, header and all.", .dflt = "4K",
 	    .min = TRAFFIC_MIN_SIZE, .max = 1 << 30),
 	OPT(struct bench_opts, rcpts, 0, "rcpts", "N", "Recipients of each message.", .dflt = "1", .min = 1,
 	    .max = BENCH_MAX_RCPTS),
 	OPT(struct bench_opts, rate, 0, "rate", "R", "Messages a second at most, all sessions together. Times are then "
-	    "taken from when a message was due, so that a server that stalls cannot hide it. 0: as fast as it goes.",
-	    .dflt = "0"),
+	    "taken from when a message was due, so that a server that stalls cannot hide it. 0: as fast as it goes."),
 	OPT(struct bench_opts, idle, 0, "connections-idle", "N", "Opens so many more connections, says EHLO on them and holds "
-	    "them to the end.", .dflt = "0", .max = 60000),
+	    "them to the end.", .max = 60000),
 	OPT(struct bench_opts, threads, 0, "threads", "N", "Threads that drive the sessions.", .dflt = "1", .min = 1, .max = 256),
 	OPT_HEADING("How it talks"),
 	OPT(struct bench_opts, no_pipelining, 0, "no-pipelining", NULL, "Waits for each reply, even when PIPELINING is offered."),

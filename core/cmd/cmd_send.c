@@ -33,7 +33,7 @@ static const struct opt rows[] = {
 	OPT(struct send_opts, subject, 's', "subject", "TEXT", "Subject of the header that is made when the input has none.",
 	    .dflt = "Test message"),
 	OPT(struct send_opts, generate, 'n', "generate", "N", "Sends N generated messages, which 'posthouse sink --verify' "
-	    "recognises, instead of input.", .dflt = "0"),
+	    "recognises, instead of input."),
 	OPT(struct send_opts, size, 'S', "size", "SIZE", "Octets of a generated message.", .dflt = "4K",
 	    .min = TRAFFIC_MIN_SIZE, .max = 1 << 30),
 	OPT(struct send_opts, sessions, 0, "sessions", "N", "Connections at once.", .dflt = "1", .min = 1, .max = MAX_SESSIONS),
@@ -45,7 +45,7 @@ static const struct opt rows[] = {
 	OPT(struct send_opts, verbose, 'v', "verbose", NULL, "Shows the dialogue; twice: with content."),
 	OPT(struct send_opts, quiet, 'q', "quiet", NULL, "Prints no queue ids."),
 	OPT(struct send_opts, timeout, 0, "timeout", "TIME", "How long to connect and to wait for a reply. Default: the "
-	    "times of RFC 5321.", .dflt = "0"),
+	    "times of RFC 5321."),
 	OPT(struct send_opts, no_pipelining, 0, "no-pipelining", NULL, "Does not use PIPELINING."),
 	OPT(struct send_opts, no_chunking, 0, "no-chunking", NULL, "Does not use CHUNKING."),
 	OPT_END

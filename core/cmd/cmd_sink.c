@@ -36,7 +36,7 @@ static const struct opt rows[] = {
 	OPT(struct sink_opts, threads, 0, "threads", "N", "Threads that serve connections.", .dflt = "1", .min = 1, .max = 256),
 	OPT(struct sink_opts, port_file, 0, "port-file", "FILE", "Writes the port to FILE when listening."),
 	OPT(struct sink_opts, ready_fd, 0, "ready-fd", "FD", "Writes the port and a newline to this descriptor when listening, "
-	    "and closes it.", .dflt = "0", .max = 1 << 20),
+	    "and closes it.", .max = 1 << 20),
 	OPT_HEADING("What becomes of messages"),
 	OPT(struct sink_opts, print, 'p', "print", NULL, "Prints envelope and content."),
 	OPT(struct sink_opts, store, 's', "store", "DIR", "Writes each message to DIR/NUMBER.eml, with the envelope as lines x-sender and "
@@ -44,22 +44,22 @@ static const struct opt rows[] = {
 	OPT(struct sink_opts, count, 0, "count", NULL, "Prints how many there were, once a second."),
 	OPT(struct sink_opts, verify, 'V', "verify", NULL, "Checks messages made by 'posthouse bench' or 'send --generate': "
 	    "changed bytes, duplicates, gaps."),
-	OPT(struct sink_opts, expect, 0, "expect", "N", "With --verify: how many different messages there should be.", .dflt = "0"),
+	OPT(struct sink_opts, expect, 0, "expect", "N", "With --verify: how many different messages there should be."),
 	OPT(struct sink_opts, ids, 0, "ids", "FILE", "With --verify: writes the id of each message as it arrives."),
-	OPT(struct sink_opts, once, 0, "once", "N", "Ends after N messages.", .dflt = "0"),
+	OPT(struct sink_opts, once, 0, "once", "N", "Ends after N messages."),
 	OPT(struct sink_opts, json, 0, "json", NULL, "Prints statistics as one line of JSON."),
 	OPT_HEADING("Misbehaviour"),
-	OPT(struct sink_opts, tempfail, 0, "tempfail", "PERCENT", "Share of messages refused with 451 after their content.", .dflt = "0", .max = 100),
-	OPT(struct sink_opts, permfail, 0, "permfail", "PERCENT", "Share of messages refused with 554 after their content.", .dflt = "0", .max = 100),
+	OPT(struct sink_opts, tempfail, 0, "tempfail", "PERCENT", "Share of messages refused with 451 after their content.", .max = 100),
+	OPT(struct sink_opts, permfail, 0, "permfail", "PERCENT", "Share of messages refused with 554 after their content.", .max = 100),
 	OPT(struct sink_opts, tempfail_rcpt, 0, "tempfail-rcpt", "ADDRESS", "Recipient (or @domain) that is refused with 451."),
 	OPT(struct sink_opts, permfail_rcpt, 0, "permfail-rcpt", "ADDRESS", "Recipient (or @domain) that is refused with 550."),
 	OPT_ONE_OF(struct sink_opts, hangup_at, 0, "hangup-at", "STAGE", "Closes the connection instead of the reply to this stage; "
 	    "dot: after the content, which is not counted; reply: likewise, but it is.", .dflt = "never", .choices = stages),
 	OPT(struct sink_opts, hangup, 0, "hangup", "PERCENT", "How often it hangs up: 100 with --hangup-at; without it, that share of "
-	    "messages at dot.", .dflt = "0", .max = 100),
+	    "messages at dot.", .max = 100),
 	OPT_ONE_OF(struct sink_opts, greeting, 0, "greeting-code", "CODE", "Greets with this code.", .dflt = "220", .choices = greetings),
 	OPT(struct sink_opts, delay, 0, "delay", "TIME", "Lets each reply leave so much later, while input is used at once: "
-	    "the latency of a long line, not a slow server.", .dflt = "0", .max = 600000),
+	    "the latency of a long line, not a slow server.", .max = 600000),
 	OPT(struct sink_opts, seed, 0, "seed", "N", "Repeats the dice of another trial.", .dflt = "1", .min = 1),
 	OPT_HEADING("What is offered"),
 	OPT(struct sink_opts, max_size, 0, "max-size", "SIZE", "Largest message taken, offered with SIZE.", .dflt = "64M", .min = 1, .max = 1 << 30),
