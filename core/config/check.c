@@ -52,11 +52,11 @@ check_names(const struct settings *s, const struct node *top, struct diags *d)
 	if (s->hostname != NULL && !hostname_valid(s->hostname))
 		diag_hint(d, complain(d, DIAG_ERROR, top, "hostname", "not a host name"),
 		    "write letters, digits, - and dots, for example relay.example.com");
-	if (!str_is(str_of(s->workers), "auto") &&
+	if (s->workers != NULL && !str_is(str_of(s->workers), "auto") &&
 	    (str_u64(str_of(s->workers), &n) != 0 || n < 1 || n > WORKERS_MAX))
 		diag_hint(d, complain(d, DIAG_ERROR, top, "workers", "not a number of threads"),
 		    "write auto, or a number from 1 to %d", WORKERS_MAX);
-	if (*s->spool == '\0')
+	if (s->spool != NULL && *s->spool == '\0')
 		complain(d, DIAG_ERROR, top, "spool", "no directory is named");
 }
 
@@ -69,6 +69,12 @@ greeting_valid(const char *s)
 		if ((unsigned char)*s < ' ' || (unsigned char)*s > '~')
 			return false;
 	return true;
+}
+
+static bool
+is_empty_list(const struct node *n)
+{
+	return n != NULL && n->kind == NODE_LIST && n->first == NULL;
 }
 
 /* The address that a wildcard and a plain one share is refused by the system
@@ -85,6 +91,12 @@ check_listen(const struct settings *s, const struct node *top, struct diags *d)
 		struct ph_addr addr, other;
 		const char *why;
 
+		if (v[i].greeting != NULL && !greeting_valid(v[i].greeting))
+			diag_hint(d, diag_add(d, DIAG_ERROR, option_place(item, "greeting"),
+			    "listen.greeting", "not a greeting"),
+			    "write printable ASCII on one line, at most %d characters", GREETING_MAX);
+		if (v[i].address == NULL)
+			continue;
 		if (value_listen(str_of(v[i].address), &addr, &why) != 0) {
 			struct diag *g = diag_add(d, DIAG_ERROR, at, "listen.address",
 			    "\"%.60s\" is not an address to listen on", v[i].address);
@@ -93,19 +105,15 @@ check_listen(const struct settings *s, const struct node *top, struct diags *d)
 			continue;
 		}
 		for (size_t j = 0; j < i; j++) {
-			if (value_listen(str_of(v[j].address), &other, &why) == 0 &&
+			if (v[j].address != NULL && value_listen(str_of(v[j].address), &other, &why) == 0 &&
 			    memcmp(&addr, &other, sizeof addr) == 0) {
 				diag_add(d, DIAG_ERROR, at, "listen.address",
 				    "\"%s\" is listened on already", v[i].address);
 				break;
 			}
 		}
-		if (!greeting_valid(v[i].greeting))
-			diag_hint(d, diag_add(d, DIAG_ERROR, option_place(item, "greeting"),
-			    "listen.greeting", "not a greeting"),
-			    "write printable ASCII on one line, at most %d characters", GREETING_MAX);
 	}
-	if (s->listen.n == 0)
+	if (is_empty_list(list))
 		diag_hint(d, complain(d, DIAG_WARNING, top, "listen", "no address to listen on"),
 		    "mail can then be accepted from the service manager's sockets only");
 }
@@ -114,22 +122,24 @@ static void
 check_queue(const struct settings *s, const struct node *top, struct diags *d)
 {
 	const struct queue_settings *q = &s->queue;
+	const struct node *section = node_get(top, "queue");
 
-	if (q->retry.n == 0)
+	if (is_empty_list(node_get(section, "retry")))
 		diag_hint(d, complain(d, DIAG_ERROR, top, "queue.retry", "an empty list"),
 		    "write at least one duration, for example [15m, 30m, 60m, 4h]");
-	else if (q->expire.ms < q->retry.v[0].ms)
+	else if (q->expire.ms > 0 && q->retry.n > 0 && q->expire.ms < q->retry.v[0].ms)
 		diag_hint(d, complain(d, DIAG_WARNING, top, "queue.expire",
 		    "messages expire before their first retry"),
 		    "make it longer than the first item of queue.retry");
-	if (q->probe.n == 0)
+	if (is_empty_list(node_get(section, "probe")))
 		diag_hint(d, complain(d, DIAG_ERROR, top, "queue.probe", "an empty list"),
 		    "write at least one duration, for example [15s, 30s, 1m, 2m, 5m]");
-	if (q->delay_notice.ms > q->expire.ms)
+	if (q->expire.ms > 0 && q->delay_notice.ms > q->expire.ms)
 		diag_hint(d, complain(d, DIAG_WARNING, top, "queue.delay-notice",
 		    "messages expire before a delay is told"),
 		    "make it shorter than queue.expire, or 0 for no notice");
-	if (s->store.spill_above.bytes > s->store.segment_size.bytes / 4)
+	if (s->store.segment_size.bytes > 0 &&
+	    s->store.spill_above.bytes > s->store.segment_size.bytes / 4)
 		diag_hint(d, complain(d, DIAG_ERROR, top, "store.spill-above",
 		    "too large for the segments"), "at most a quarter of store.segment-size");
 }

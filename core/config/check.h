@@ -6,7 +6,8 @@
 
 #include "config/settings.h"
 
-/* top is the tree the settings come from, NULL for defaults. */
+/* top is the tree the settings come from, NULL for defaults.  Values that were
+ * refused before are zero, and nothing further is said about them. */
 void settings_check(const struct settings *s, const struct node *top, struct diags *d);
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "config/check.h"
+#include "config/yaml.h"
 
 #ifndef PH_PLUGIN_DIR
 #define PH_PLUGIN_DIR "/usr/lib/posthouse"
@@ -265,8 +266,8 @@ config_finish(struct config_file *c, struct diags *d, size_t errors)
 		if (plugins != NULL)
 			read_plugins(c, plugins, d);
 	}
-	if (option_apply(settings_rows, top, "", &c->settings, &c->arena, d) == 0)
-		settings_check(&c->settings, top, d);
+	(void)option_apply(settings_rows, top, "", &c->settings, &c->arena, d); /* counted in d */
+	settings_check(&c->settings, top, d);
 	if (d->errors != errors)
 		config_free(&c);
 	else
@@ -281,7 +282,7 @@ config_load(const char *path, struct diags *d)
 	size_t errors = d->errors;
 
 	if (*path != '\0') {
-		c->root = node_load_file(path, &c->arena, d);
+		c->root = node_load_whole(path, NULL, &c->arena, d);
 		if (c->root == NULL) {
 			config_free(&c);
 			return NULL;
@@ -296,7 +297,7 @@ config_load_text(const char *name, struct ph_str text, struct diags *d)
 	struct config_file *c = config_new();
 	size_t errors = d->errors;
 
-	c->root = node_load_text(name, text, &c->arena, d);
+	c->root = node_load_whole(name, &text, &c->arena, d);
 	if (c->root == NULL) {
 		config_free(&c);
 		return NULL;

@@ -30,6 +30,7 @@ struct node_loader {
 	struct node *root, **end;
 	struct open_file open[INCLUDE_DEPTH + 1];       /* to see a file include itself */
 	size_t nopen;
+	bool broken;                            /* some file's tree is not whole */
 };
 
 static void load_file(struct node_loader *l, const char *path, const struct diag_place *from);
@@ -137,12 +138,15 @@ load_text(struct node_loader *l, const struct diag_source *src, bool included)
 	size_t errors = l->d->errors;
 	struct node *root, *child, *next;
 
-	yaml_read(src, l->arena, &l->nodes, l->d, &root);
+	if (!yaml_read(src, l->arena, &l->nodes, l->d, &root)) {
+		l->broken = true;
+		return;
+	}
 	if (root == NULL || root->kind == NODE_NULL || (root->kind == NODE_MAP && !root->first)) {
 		struct diag *g;
 
 		if (l->d->errors != errors)
-			return;
+			return;         /* why there is nothing has been told */
 		/* a file cut short by a full disk must not pass for a configuration */
 		g = diag_add(l->d, included ? DIAG_WARNING : DIAG_ERROR,
 		    (struct diag_place){ src, 0, 0, 0 }, NULL, "holds no settings");
@@ -203,13 +207,26 @@ may_open(struct node_loader *l, const char *path, const struct diag_place *from)
 	return NULL;
 }
 
+/* A source that lives as long as the nodes.  Editors of another world begin a
+ * file with a byte order mark, which is no part of its text. */
+static struct diag_source *
+source_new(struct node_loader *l, const char *name, struct ph_str text)
+{
+	struct diag_source *src = arena_new(l->arena, struct diag_source);
+
+	if (str_starts(text, "\xEF\xBB\xBF"))
+		text = str_skip(text, 3);
+	src->name = arena_strndup(l->arena, name, strlen(name));
+	src->text = arena_str(l->arena, text);
+	return src;
+}
+
 /* from is where the file is included, NULL for the first one. */
 static void
 load_file(struct node_loader *l, const char *path, const struct diag_place *from)
 {
 	const char *why = may_open(l, path, from);
 	struct buf text = { 0 };
-	struct diag_source *src;
 	int rc;
 
 	if (why != NULL) {
@@ -221,45 +238,41 @@ load_file(struct node_loader *l, const char *path, const struct diag_place *from
 		cannot_read(l, path, from, rc == PH_ELIMIT ? "larger than 1 MiB" : ph_strerror(rc));
 		return;
 	}
-	src = arena_new(l->arena, struct diag_source);
-	src->name = arena_strndup(l->arena, path, strlen(path));
-	src->text = arena_str(l->arena, buf_view(&text));
-	buf_free(&text);
 	l->nopen++;
-	load_text(l, src, from != NULL);
+	load_text(l, source_new(l, path, buf_view(&text)), from != NULL);
 	l->nopen--;
+	buf_free(&text);
 }
 
-static struct node *
-loaded(struct node_loader *l, size_t errors)
+struct node *
+node_load_whole(const char *name, const struct ph_str *text, struct arena *arena, struct diags *d)
 {
-	map_free(&l->keys);
-	return l->d->errors == errors ? l->root : NULL;
+	struct node_loader l = { .arena = arena, .d = d };
+
+	if (text == NULL)
+		load_file(&l, name, NULL);
+	else if (text->n > YAML_TEXT_MAX)
+		cannot_read(&l, name, NULL, "larger than 1 MiB");
+	else
+		load_text(&l, source_new(&l, name, *text), false);
+	map_free(&l.keys);
+	return l.broken ? NULL : l.root;
 }
 
 struct node *
 node_load_file(const char *path, struct arena *arena, struct diags *d)
 {
-	struct node_loader l = { .arena = arena, .d = d };
 	size_t errors = d->errors;
+	struct node *root = node_load_whole(path, NULL, arena, d);
 
-	load_file(&l, path, NULL);
-	return loaded(&l, errors);
+	return d->errors == errors ? root : NULL;
 }
 
 struct node *
 node_load_text(const char *name, struct ph_str text, struct arena *arena, struct diags *d)
 {
-	struct node_loader l = { .arena = arena, .d = d };
 	size_t errors = d->errors;
-	struct diag_source *src = arena_new(arena, struct diag_source);
+	struct node *root = node_load_whole(name, &text, arena, d);
 
-	src->name = arena_strndup(arena, name, strlen(name));
-	if (text.n > YAML_TEXT_MAX) {
-		cannot_read(&l, src->name, NULL, "larger than 1 MiB");
-		return NULL;
-	}
-	src->text = arena_str(arena, text);
-	load_text(&l, src, false);
-	return loaded(&l, errors);
+	return d->errors == errors ? root : NULL;
 }

@@ -14,6 +14,8 @@
 #define LIST_ITEMS 1000         /* when the row does not say */
 #define HINT_NAMES 40           /* options listed in a hint, at most */
 
+static const struct diag_place nowhere;
+
 /* How each type is called in messages. */
 static const char *
 noun_of(const struct ph_option *row)
@@ -72,7 +74,8 @@ add_path(struct buf *out, const struct option_path *p)
 }
 
 struct diag *
-option_error(struct option_run *run, struct diag_place at, const char *fmt, ...)
+option_complain(struct option_run *run, enum diag_severity severity, struct diag_place at,
+                const char *fmt, ...)
 {
 	struct buf path = { 0 }, text = { 0 };
 	struct diag *g;
@@ -83,7 +86,7 @@ option_error(struct option_run *run, struct diag_place at, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
-	g = diag_add(run->d, DIAG_ERROR, at, path.data, STR_FMT, STR_ARG(buf_view(&text)));
+	g = diag_add(run->d, severity, at, path.data, STR_FMT, STR_ARG(buf_view(&text)));
 	buf_free(&path);
 	buf_free(&text);
 	return g;
@@ -141,7 +144,7 @@ refuse_key(struct option_run *run, const struct ph_option *rows, const struct no
 			if (!row->deprecated)
 				buf_printf(&near, "%s%s", shown++ ? ", " : "", row->name);
 		if (shown > 0)
-			diag_hint(run->d, g, "there are " STR_FMT, STR_ARG(buf_view(&near)));
+			diag_hint(run->d, g, "the options here are " STR_FMT, STR_ARG(buf_view(&near)));
 		else
 			diag_hint(run->d, g, "there are no options here");
 	}
@@ -273,7 +276,7 @@ apply_default(struct option_run *run, const struct ph_option *row, void *field)
 		option_scalar(run, row, &text, field);
 	}
 	if (run->d->errors != errors)
-		option_error(run, (struct diag_place){ 0 }, "the built-in default is not valid");
+		option_error(run, nowhere, "the built-in default is not valid");
 }
 
 /* --- rows --- */
@@ -292,13 +295,12 @@ apply_row(struct option_run *run, const struct ph_option *row, const struct node
 		diag_hint(run->d, g, "write %s, or remove the line for the default", noun_of(row));
 	} else if (n != NULL && n->kind != NODE_NULL) {
 		if (row->deprecated)
-			diag_add(run->d, DIAG_WARNING, n->key_place, row->name,
-			    "the option is going away; %s", row->doc != NULL ? row->doc : "");
+			option_complain(run, DIAG_WARNING, n->key_place, "the option is going away; %s",
+			    row->doc != NULL ? row->doc : "");
 		apply_value(run, row, n, field);
 	} else if (row->required) {
 		run->path = here.up;
-		option_error(run, map != NULL ? map->place : (struct diag_place){ 0 },
-		    "%s is required", row->name);
+		option_error(run, map != NULL ? map->place : nowhere, "%s is required", row->name);
 	} else {
 		apply_default(run, row, field);
 	}

@@ -186,8 +186,8 @@ secret_file(struct option_run *run, const struct node *n, const char *path, stru
 	}
 	if (str_starts(n->text, "credential:") || stat(path, &st) != 0 || !(st.st_mode & S_IROTH))
 		return;
-	diag_hint(run->d, diag_add(run->d, DIAG_WARNING, n->place, NULL,
-	    "everybody may read %s", path), "chmod o-r %s", path);
+	diag_hint(run->d, option_complain(run, DIAG_WARNING, n->place, "everybody may read %s", path),
+	    "chmod o-r %s", path);
 }
 
 /* The last line end belongs to the editor, not to the secret. */

@@ -34,8 +34,9 @@ struct yaml_reader {
 	size_t depth;
 	unsigned documents;
 	struct ph_str rest;             /* the text from line `line` on */
-	int line, tab_line;             /* tab_line: the last one blamed for a tab */
-	bool stop;
+	int line;
+	int tab_line, alias_line;       /* the last ones blamed for a tab, an alias */
+	bool stop, broken;              /* broken: the tree is not what was meant */
 };
 
 /* Marks count characters and lines from 0. */
@@ -101,6 +102,7 @@ line_has_tab(struct yaml_reader *r, int line)
 				    "a tab cannot indent",
 				    "indent with spaces, two for each level");
 			r->tab_line = line;
+			r->broken = true;
 			return true;
 		}
 		if (r->rest.p[i] != ' ')
@@ -116,7 +118,7 @@ node_new(struct yaml_reader *r, struct diag_place at)
 
 	if (++*r->nodes > YAML_NODES_MAX) {
 		complain(r, at, "too many settings", "at most 100,000 values can be read");
-		r->stop = true;
+		r->stop = r->broken = true;
 	}
 	n = arena_new(r->arena, struct node);
 	n->place = at;
@@ -168,7 +170,7 @@ value_node(struct yaml_reader *r, const yaml_event_t *ev, struct diag_place at)
 		}
 		complain(r, at, ev->type == YAML_ALIAS_EVENT ? "aliases are not accepted" :
 		    "a list or map cannot be a name", "write the name as plain text");
-		r->stop = true;
+		r->stop = r->broken = true;
 		return NULL;
 	}
 	n = node_new(r, at);
@@ -237,7 +239,7 @@ read_start(struct yaml_reader *r, const yaml_event_t *ev, enum node_kind kind)
 	    ev->data.sequence_start.tag, at);
 	if (r->depth == YAML_DEPTH_MAX) {
 		complain(r, at, "nested too deeply", "lists and maps can be nested 16 deep");
-		r->stop = true;
+		r->stop = r->broken = true;
 		return;
 	}
 	n->kind = kind;
@@ -259,8 +261,11 @@ read_alias(struct yaml_reader *r, const yaml_event_t *ev)
 
 	if (value_node(r, ev, at) == NULL)
 		return;
-	complain(r, at, "aliases are not accepted",
-	    "write the value out; a text that begins with * must be in quotes");
+	if (r->alias_line != at.line)
+		complain(r, at, "aliases are not accepted",
+		    "write the value out; a text that begins with * must be in quotes");
+	r->alias_line = at.line;
+	r->broken = true;
 	value_done(r);
 }
 
@@ -302,7 +307,7 @@ read_event(struct yaml_reader *r, const yaml_event_t *ev)
 /* libyaml's words, and ours for those that people meet. */
 static const struct { const char *theirs, *ours, *hint; bool at_context; } problems[] = {
 	{ "mapping values are not allowed in this context", "a name cannot stand here",
-	  "check the indentation, or quote a text that holds \": \"", false },
+	  "check the indentation and the line above, or quote a text that holds \": \"", false },
 	{ "could not find expected ':'", "a ':' is missing behind this name",
 	  "write NAME: VALUE", true },
 	{ "did not find expected key", "this line does not fit the ones above it",
@@ -403,7 +408,7 @@ text_is_plain(struct yaml_reader *r)
 	return true;
 }
 
-void
+bool
 yaml_read(const struct diag_source *src, struct arena *arena, size_t *nodes, struct diags *d,
           struct node **out)
 {
@@ -413,10 +418,10 @@ yaml_read(const struct diag_source *src, struct arena *arena, size_t *nodes, str
 
 	*out = NULL;
 	if (!text_is_plain(&r))
-		return;
+		return false;
 	if (!yaml_parser_initialize(&r.parser)) {
 		complain(&r, (struct diag_place){ src, 0, 0, 0 }, "no memory to read it", NULL);
-		return;
+		return false;
 	}
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&r.parser, (const unsigned char *)(src->text.p != NULL ?
@@ -424,6 +429,7 @@ yaml_read(const struct diag_source *src, struct arena *arena, size_t *nodes, str
 	while (!r.stop) {
 		if (!yaml_parser_parse(&r.parser, &ev)) {
 			parser_failed(&r);
+			r.broken = true;
 			break;
 		}
 		read_event(&r, &ev);
@@ -433,4 +439,5 @@ yaml_read(const struct diag_source *src, struct arena *arena, size_t *nodes, str
 		map_free(&r.level[--r.depth].keys);
 	yaml_parser_delete(&r.parser);
 	*out = r.root;
+	return !r.broken;
 }
