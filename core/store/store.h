@@ -6,7 +6,7 @@
 #define STORE_STORE_H
 
 #include <posthouse/store.h>
-#include <sys/stat.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 /* Every call that touches files, so that tests can fail, tear and count them.
@@ -19,10 +19,16 @@ struct store_io {
 	int     (*fdatasync)(int fd);
 	int     (*fallocate)(int fd, int64_t off, int64_t len);
 	int     (*ftruncate)(int fd, int64_t len);
+	int64_t (*size)(int fd);
 	int     (*rename)(const char *from, const char *to);
 	int     (*unlink)(const char *path);
+	int     (*mkdir)(const char *path, unsigned mode);      /* with parents; 0 when it is there */
+	int     (*list)(const char *dir, void (*each)(void *arg, const char *name), void *arg);
 	int     (*syncdir)(const char *dir);
+	int     (*lock)(int fd);        /* -EWOULDBLOCK: another process has it */
 	int64_t (*free_bytes)(const char *dir);
+	/* NULL when dir is ours (any owner's for a reader) and not writable for others; else why not. */
+	const char *(*untrusted)(const char *dir, bool reading, char *why, size_t why_size);
 };
 extern const struct store_io store_io_posix;
 
