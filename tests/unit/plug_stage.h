@@ -94,7 +94,7 @@ settle(void)
 	}
 }
 
-static void
+__attribute__((unused)) static void
 advance(int64_t ms)
 {
 	int64_t end = loop.now + ms;
@@ -110,7 +110,7 @@ static struct buf log_lines;
 static void log_keep(const char *p, size_t n) { buf_add(&log_lines, p, n); }
 
 /* Whether a line so far holds all of these words; forgets the lines. */
-static bool
+__attribute__((unused)) static bool
 logged(const char *a, const char *b, const char *c)
 {
 	bool found = false;
@@ -133,7 +133,7 @@ logged(const char *a, const char *b, const char *c)
 /* --- what plugins did, in words --- */
 
 static char trace[2048];
-static void
+__attribute__((unused)) static void
 traced(const char *fmt, ...)
 {
 	size_t n = strlen(trace);
@@ -185,6 +185,13 @@ stage_check(const char *plugins)
 	struct config_file *c;
 	struct generation *g = NULL;
 
+	if (loop.last == NULL) {
+		loop.last = &loop.first;
+		mailbox_init(&loop.box, no_wake);
+		mailbox_init(&main_box, no_wake);
+		log_use(log_keep);
+		log_level = PH_INFO;
+	}
 	buf_printf(&yaml, "listen: [{address: \"127.0.0.1:2525\"}]\nplugins:\n%s", plugins);
 	diags_init(&d);
 	c = config_load_text("test.yaml", buf_view(&yaml), &d);
@@ -203,13 +210,6 @@ stage_check(const char *plugins)
 static void
 stage_up(const char *plugins)
 {
-	if (loop.last == NULL) {
-		loop.last = &loop.first;
-		mailbox_init(&loop.box, no_wake);
-		mailbox_init(&main_box, no_wake);
-		log_use(log_keep);
-		log_level = PH_INFO;
-	}
 	trace[0] = '\0';
 	answers = 0;
 	gen = stage_check(plugins);
@@ -257,7 +257,7 @@ stage_down(void)
 }
 
 /* Asks; true when the outcome is there at once. */
-static bool
+__attribute__((unused)) static bool
 ask(enum ph_hook hook)
 {
 	struct plug_outcome o;
