@@ -105,11 +105,15 @@ driver_replies(struct driver *d)
 	buf_clear(&d->s.out);
 }
 
+/* Within the header section, of which alone it is certain how much has come. */
 static inline bool
-driver_has(struct driver *d, const char *what)
+driver_has(struct driver *d, const char *what, bool header)
 {
-	return memmem(d->content.data ? d->content.data + d->content.head : "", d->content.len,
-	              what, strlen(what)) != NULL;
+	struct ph_str in = buf_view(&d->content);
+
+	if (header && d->s.scan.done)
+		in = str_head(in, d->s.scan.header_end);
+	return in.n != 0 && memmem(in.p, in.n, what, strlen(what)) != NULL;
 }
 
 static inline void
@@ -142,10 +146,10 @@ driver_verdict(struct driver *d, enum ph_hook hook)
 		r = str_is(from, "nodata") ? PH_R_REFUSED : PH_R_NONE;
 		break;
 	case PH_HOOK_HEADER:
-		r = driver_has(d, "Refuse-Header") ? PH_R_REFUSED : PH_R_NONE;
+		r = driver_has(d, "Refuse-Header", true) ? PH_R_REFUSED : PH_R_NONE;
 		break;
 	case PH_HOOK_MESSAGE:
-		r = driver_has(d, "Refuse-Message") ? PH_R_POLICY : PH_R_NONE;
+		r = driver_has(d, "Refuse-Message", false) ? PH_R_POLICY : PH_R_NONE;
 		break;
 	default:
 		break;

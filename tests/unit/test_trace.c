@@ -119,7 +119,7 @@ static const struct scan_row scans[] = {
 	{ "A: b\r\n\r\nbody\r\n", true, 8, 0, 4, false },
 	{ "A: b\r\n", false, 6, 0, 4, false },
 	{ "Received: x\r\n\tby y\r\nreceived: z\r\nRECEIVED : w\r\n\r\nReceived: body\r\n", true, 49, 3, 14, false },
-	{ "Received-SPF: x\r\nXReceived: y\r\nReceive: z\r\n\r\n", true, 44, 0, 15, false },
+	{ "Received-SPF: x\r\nXReceived: y\r\nReceive: z\r\n\r\n", true, 45, 0, 15, false },
 	{ "no field at all\r\nReceived: x\r\n\r\n", true, 0, 0, 15, false },
 	{ "A: b\r\nno field\r\n\r\n", true, 6, 0, 8, false },
 	{ " folded on top\r\nReceived: x\r\n", true, 0, 0, 14, false },
