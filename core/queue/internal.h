@@ -24,6 +24,8 @@
 #include "base/list.h"
 #include "base/map.h"
 
+/* Why an entry is a CHORE; a RESULT is that of a lease. */
+enum task_kind { TASK_RESULT, TASK_EXPIRE, TASK_NOTICE, TASK_FLAGS };
 enum entry_state { E_READY, E_DEFERRED, E_HELD, E_ACTIVE, E_CHORE, E_STATES };
 
 struct site;
@@ -61,7 +63,7 @@ struct entry {                  /* 80 bytes; a million of them is usual */
 	int64_t  born : 44;     /* monotonic ms, may be negative */
 	uint64_t recipients : 20;       /* still pending, saturated */
 	uint64_t size : 40;
-	uint64_t attempts : 12; /* saturated */
+	uint64_t attempts : 11; /* saturated */
 	uint64_t state : 3;
 	uint64_t held : 1;
 	uint64_t notified : 1;
@@ -69,10 +71,11 @@ struct entry {                  /* 80 bytes; a million of them is usual */
 	uint64_t stale : 1;     /* routed under an older configuration */
 	uint64_t kill : 1;      /* an operator removed it while it was out */
 	uint64_t moves : 3;     /* times it came back untried in a row */
-	uint64_t expire_now : 1;/* CHORE: its time is up (else a notice or a flag) */
+	uint64_t chore : 2;     /* CHORE: enum task_kind */
 };
 _Static_assert(sizeof(struct entry) == 80, "an entry is 80 bytes");
 
+#define ATTEMPTS_MAX 2047
 #define DUE_READY INT64_MIN             /* no attempt to wait for */
 #define ROUTES_OUT 256                  /* JOB_ROUTE leases at once */
 #define TASKS_OUT 64                    /* notices and expiries at once */
@@ -173,7 +176,7 @@ void entry_move(struct queue *q, struct entry *e, struct site *s);      /* not w
 void schedule_detach(struct queue *q, struct entry *e, enum entry_state to);
 void schedule_ready(struct queue *q, struct entry *e, bool front);
 void schedule_place(struct queue *q, struct entry *e, int64_t due);     /* held, ready or deferred */
-void schedule_chore(struct queue *q, struct entry *e, bool expire);
+void schedule_chore(struct queue *q, struct entry *e, enum task_kind kind);
 int64_t schedule_due(const struct queue *q, const struct entry *e);     /* DUE_READY or when */
 void schedule_run(struct queue *q);
 void schedule_sweep(struct queue *q);
@@ -231,7 +234,6 @@ bool result_moved_too_often(struct entry *e, const struct job *job);
 void settle_task(struct queue *q, struct task *t);      /* its reports are durable */
 
 /* --- task.c --- */
-enum task_kind { TASK_RESULT, TASK_EXPIRE, TASK_NOTICE, TASK_FLAGS };
 enum fate_kind { F_NONE, F_DELIVERED, F_DEFERRED, F_FAILED, F_EXPIRED };
 struct fate {
 	enum fate_kind what;

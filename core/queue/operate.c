@@ -146,7 +146,7 @@ set_held(struct queue *q, struct entry *e, bool held)
 {
 	e->held = held;
 	if (!group_is_out(e))
-		schedule_chore(q, e, false);
+		schedule_chore(q, e, TASK_FLAGS);
 	/* one that is out is placed by its flag, and written, when it comes home */
 }
 

@@ -73,7 +73,7 @@ add(struct queue *q, struct arrival *a)
 	e = entry_new(q, a->id, site_get(q, s->site));
 	e->born = retry_born(q, s->created);
 	e->size = s->size;
-	e->attempts = s->attempts < 4095 ? s->attempts : 4095;
+	e->attempts = s->attempts < ATTEMPTS_MAX ? s->attempts : ATTEMPTS_MAX;
 	e->recipients = s->recipients < 0xfffff ? s->recipients : 0xfffff;
 	e->held = (s->flags & PH_STORE_HELD) != 0;
 	e->notified = (s->flags & PH_STORE_NOTIFIED) != 0;

@@ -114,7 +114,7 @@ take_back(struct queue *q, struct entry *e, struct job **job, bool front)
 	job_done(q, job);
 	group_collapse(q, e);
 	if (e->held) {
-		schedule_chore(q, e, false);    /* the flag is written first */
+		schedule_chore(q, e, TASK_FLAGS);    /* the flag is written first */
 	} else if (too_often) {
 		e->moves = 0;
 		schedule_place(q, e, q->now + UNSETTLED_MS);
@@ -200,7 +200,7 @@ routed_whole(struct queue *q, struct entry *e, struct job **job)
 	if (e->kill)
 		group_gone(q, e, true);
 	else if (e->held)
-		schedule_chore(q, e, false);
+		schedule_chore(q, e, TASK_FLAGS);
 	else
 		schedule_place(q, e, wait ? q->now + UNSETTLED_MS : DUE_READY);
 	return true;
@@ -263,7 +263,7 @@ lease_home(struct ph_note *note)
 			group_gone(q, e, true);
 			return;
 		}
-		if (e->attempts < 4095)
+		if (e->attempts < ATTEMPTS_MAX)
 			e->attempts++;
 		result_unreadable(q, e, status, retry_due(q, e));
 		return;

@@ -242,10 +242,10 @@ schedule_place(struct queue *q, struct entry *e, int64_t due)
 }
 
 void
-schedule_chore(struct queue *q, struct entry *e, bool expire)
+schedule_chore(struct queue *q, struct entry *e, enum task_kind kind)
 {
 	schedule_detach(q, e, E_CHORE);
-	e->expire_now = expire;
+	e->chore = (unsigned)kind & 3;
 	list_push_back(&q->chores, &e->link);
 }
 
@@ -259,9 +259,9 @@ event(struct queue *q, struct entry *e)
 		if (e->due <= q->now)
 			schedule_ready(q, e, false);
 		else if (reports && retry_expired(q, e))
-			schedule_chore(q, e, true);
+			schedule_chore(q, e, TASK_EXPIRE);
 		else if (reports && retry_notice(q, e))
-			schedule_chore(q, e, false);
+			schedule_chore(q, e, TASK_NOTICE);
 		else
 			schedule_place(q, e, e->due);
 		return;
@@ -269,9 +269,9 @@ event(struct queue *q, struct entry *e)
 	ph_assert(e->state == E_READY);
 	/* not given up without an attempt: after a night out of service all would expire */
 	if (reports && retry_expired(q, e) && e->site->suspended) {
-		schedule_chore(q, e, true);
+		schedule_chore(q, e, TASK_EXPIRE);
 	} else if (reports && retry_notice(q, e)) {
-		schedule_chore(q, e, false);
+		schedule_chore(q, e, TASK_NOTICE);
 	} else {
 		int64_t at = retry_event(q, e);
 

@@ -58,7 +58,7 @@ fates_of_result(struct task *t)
 		f->relayed = f->what == F_DELIVERED && !r->dsn_passed &&
 		    (t->env->rcpts[r->index].notify & NOTIFY_SUCCESS) != 0;
 	}
-	if (tried && t->e->attempts < 4095)
+	if (tried && t->e->attempts < ATTEMPTS_MAX)
 		t->e->attempts++;
 	expired = retry_expired(t->q, t->e);
 	notice = retry_notice(t->q, t->e);
@@ -372,13 +372,7 @@ task_chores(struct queue *q)
 {
 	while (q->ntasks < TASKS_OUT && !list_empty(&q->chores)) {
 		struct entry *e = container_of(list_pop(&q->chores), struct entry, link);
-		enum task_kind kind = TASK_FLAGS;
 
-		/* decided now: it may have waited, or been held meanwhile */
-		if (!e->held && e->expire_now && retry_expired(q, e))
-			kind = TASK_EXPIRE;
-		else if (!e->held && retry_notice(q, e))
-			kind = TASK_NOTICE;
-		task_step(task_new(q, e, kind, NULL));
+		task_step(task_new(q, e, (enum task_kind)e->chore, NULL));
 	}
 }
