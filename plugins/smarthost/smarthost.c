@@ -5,7 +5,6 @@
  * The next hop is made once, in setup, and lies in the read-only configuration,
  * so that a question is answered at once and without allocation.
  */
-#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
@@ -52,14 +51,6 @@ smarthost_route(struct ph_route *r)
 		if (serves(cfg, ph_route_rcpt_domain(r, i)))
 			ph_route_to(r, i, &cfg->hop);
 	return PH_CONTINUE;
-}
-
-static bool
-is_address(const char *host)
-{
-	unsigned char ip[16];
-
-	return inet_pton(AF_INET, host, ip) == 1 || inet_pton(AF_INET6, host, ip) == 1;
 }
 
 /* RFC 6761 6.3: localhost and what is below it. */
@@ -113,10 +104,7 @@ static int
 smarthost_setup(struct ph_setup *setup)
 {
 	struct smarthost_cfg *cfg = ph_setup_config(setup);
-	bool only_addresses = true;
 
-	for (size_t i = 0; i < cfg->hosts.n; i++)
-		only_addresses = only_addresses && is_address(cfg->hosts.v[i].host);
 	cfg->hop = (struct ph_next_hop){
 		.size = sizeof cfg->hop,
 		.name = ph_setup_instance(setup),
@@ -127,8 +115,7 @@ smarthost_setup(struct ph_setup *setup)
 		.recipients_per_message = cfg->recipients_per_message,
 		.connect_timeout = cfg->connect_timeout,
 		.idle_timeout = cfg->idle_timeout,
-		/* an address says itself where it leads; a name must not lead here unasked */
-		.allow_loopback = cfg->allow_loopback || only_addresses,
+		.allow_loopback = cfg->allow_loopback,  /* of names; an address is meant */
 	};
 	return ph_provide_router(setup, &smarthost_router);
 }
