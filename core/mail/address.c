@@ -82,7 +82,8 @@ utf8_deceives(struct ph_str s)
 	static const char *const bad[] = {
 		"\xe3\x80\x82" /* U+3002 */, "\xef\xbc\x8e" /* U+FF0E */, "\xef\xbd\xa1" /* U+FF61 */,
 		"\xe2\x80\xa4" /* U+2024 */, "\xef\xb9\x92" /* U+FE52 */, "\xef\xbc\xa0" /* U+FF20 */,
-		"\xef\xb9\xab" /* U+FE6B */, "\xe2\x80\xa8" /* U+2028 */, "\xe2\x80\xa9" /* U+2029 */,
+		"\xef\xb9\xab" /* U+FE6B */, "\xe2\x80\xa8" /* U+2028 */,
+		"\xe2\x80\xa9" /* U+2029 */,
 	};
 
 	for (size_t i = 0; i + 1 < s.n; i++) {

@@ -138,7 +138,8 @@ grammar_mail(struct ph_str params, const struct smtp_server_config *cfg, struct 
 		} else if (str_iis(p.key, "AUTH")) {
 			/* who wrote it is told by clients we do not trust with it (RFC 4954 5) */
 			bit = SEEN_AUTH;
-			if (p.value.n == 0 || (!str_is(p.value, "<>") && !xtext_valid(p.value, false)))
+			if (p.value.n == 0 ||
+			    (!str_is(p.value, "<>") && !xtext_valid(p.value, false)))
 				r = PH_R_BAD_SYNTAX;
 		} else {
 			return PH_R_UNKNOWN_PARAMETER;

@@ -284,7 +284,8 @@ greet(struct smtp_server *s, enum ph_reply refusal, const char *text)
 		server_close(s);
 		return;
 	}
-	s->p.client_text = arena_str(s->session_arena, str_of(ph_addr_text(&s->facts->client, addr)));
+	s->p.client_text = arena_str(s->session_arena,
+	                             str_of(ph_addr_text(&s->facts->client, addr)));
 	buf_adds(&s->out, "220 ");
 	buf_addstr(&s->out, cfg->hostname);
 	buf_addc(&s->out, ' ');

@@ -36,7 +36,8 @@ struct smtp_server_config {     /* one per listener and generation, shared, read
 	bool offer_tls, require_tls, offer_auth, require_auth;
 	bool accept_bare_newline;       /* normalise instead of refusing */
 	bool offer_chunking, offer_pipelining, offer_smtputf8, offer_dsn;
-	struct ph_str mechanisms;       /* all there are, "PLAIN LOGIN"; those shown now: smtp_server.mechanisms */
+	struct ph_str mechanisms;       /* all there are, "PLAIN LOGIN"; those shown now are in
+	                                 * struct smtp_server */
 };
 
 enum smtp_state {       /* SMTP_GREET, SMTP_HELLO, ... as in states.def */
@@ -54,9 +55,9 @@ enum smtp_rq {
 	                         * header is scanned, hops checked; MESSAGE hook already asked */
 	SMTP_RQ_TLS,            /* 220 is in out: send it, put the layer on, drop what was buffered
 	                         * in the clear, then smtp_server_secured */
-	SMTP_RQ_AUTH,           /* req.text mechanism, req.bytes initial response as sent (base64 or "="),
-	                         * req.has_bytes; then smtp_server_auth */
-	SMTP_RQ_AUTH_STEP,      /* req.bytes the response line (base64); then smtp_server_auth */
+	SMTP_RQ_AUTH,           /* req.text mechanism, req.bytes initial response as sent (base64
+	                         * or "="), req.has_bytes; then smtp_server_auth_challenge or _end */
+	SMTP_RQ_AUTH_STEP,      /* req.bytes the response line (base64); then the same */
 	SMTP_RQ_AUTH_CANCEL,    /* client said "*": end the exchange (no answer needed) */
 	/* --- to be done at once, no answer --- */
 	SMTP_RQ_BEGIN,          /* MAIL was accepted: a transaction exists */

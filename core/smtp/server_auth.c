@@ -37,7 +37,7 @@ smtp_server_secured(struct smtp_server *s, bool ok)
 		return;
 	s->p.pending = PENDING_NONE;
 	if (!ok) {
-		s->state = SMTP_CLOSE;
+		server_enter(s, SMTP_CLOSE);
 		return;
 	}
 	/* RFC 3207 4.2: everything known from before is forgotten */
@@ -77,8 +77,8 @@ auth_parse(struct smtp_server *s, struct smtp_command *cmd)
 	         (initial.n != 0 && memchr(initial.p, ' ', initial.n) != NULL))
 		reply = PH_R_BAD_SYNTAX;
 	else if (!listed(s->mechanisms, mechanism))
-		reply = listed(cfg->mechanisms, mechanism) && !s->facts->tls ? PH_R_AUTH_NEEDS_TLS
-		                                                             : PH_R_AUTH_BAD_MECHANISM;
+		reply = !s->facts->tls && listed(cfg->mechanisms, mechanism)
+		        ? PH_R_AUTH_NEEDS_TLS : PH_R_AUTH_BAD_MECHANISM;
 	if (reply != PH_R_NONE) {
 		server_refuse(s, reply, NULL);
 		return false;

@@ -142,7 +142,8 @@ rcpt_parse(struct smtp_server *s, struct smtp_command *cmd)
 	}
 	s->p.rcpt = (struct recipient){ .orcpt = STR("") };
 	rc = address_parse_path(&args, ADDRESS_POSTMASTER_OK | ADDRESS_BARE_OK |
-	                        (s->env.smtputf8 ? ADDRESS_UTF8_OK : 0), s->arena, &s->p.rcpt.to, &why);
+	                        (s->env.smtputf8 ? ADDRESS_UTF8_OK : 0), s->arena,
+	                        &s->p.rcpt.to, &why);
 	if (rc == PH_ENOTSUP) {
 		server_refuse(s, PH_R_UTF8_NEEDED, NULL);
 		return false;

@@ -49,7 +49,8 @@ hello_parse(struct smtp_server *s, struct smtp_command *cmd, bool esmtp)
 		n++;
 	name.n = n;
 	if (n == 0 || n > HELLO_MAX) {
-		server_refuse(s, PH_R_BAD_SYNTAX, n == 0 ? "Host name missing" : "Host name too long");
+		server_refuse(s, PH_R_BAD_SYNTAX,
+		              n == 0 ? "Host name missing" : "Host name too long");
 		return false;
 	}
 	if (n >= s->p.hello_cap) {
@@ -205,8 +206,10 @@ static const struct smtp_verb verbs[] = {
 	/* word, allowed, flags, hook, parse, apply, refused */
 	{ WORD("RCPT"), IN(MAIL) | IN(RCPT), 0, PH_HOOK_RCPT, rcpt_parse, rcpt_apply, NULL },
 	{ WORD("MAIL"), IN(READY), NEEDS_TLS, PH_HOOK_MAIL, mail_parse, mail_apply, mail_refused },
-	{ WORD("DATA"), IN(RCPT), CONTENT_FOLLOWS, PH_HOOK_DATA, data_parse, data_apply, data_refused },
-	{ WORD("BDAT"), ANY, OCTETS_FOLLOW, PH_HOOK_DATA, bdat_verb_parse, bdat_apply, bdat_refused },
+	{ WORD("DATA"), IN(RCPT), CONTENT_FOLLOWS, PH_HOOK_DATA, data_parse, data_apply,
+	  data_refused },
+	{ WORD("BDAT"), ANY, OCTETS_FOLLOW, PH_HOOK_DATA, bdat_verb_parse, bdat_apply,
+	  bdat_refused },
 	{ WORD("EHLO"), ANY, 0, PH_HOOK_HELLO, ehlo_parse, ehlo_apply, hello_refused },
 	{ WORD("HELO"), ANY, 0, PH_HOOK_HELLO, helo_parse, helo_apply, hello_refused },
 	{ WORD("QUIT"), ANY, 0, NO_HOOK, verb_no_args, quit_apply, NULL },
@@ -274,7 +277,8 @@ static int
 no_command(struct smtp_server *s, bool after_data, const char *text)
 {
 	if (after_data) {
-		server_refuse(s, PH_R_BAD_SEQUENCE, "Content was sent without 354, closing connection");
+		server_refuse(s, PH_R_BAD_SEQUENCE,
+		              "Content was sent without 354, closing connection");
 		server_close(s);
 	} else {
 		server_refuse(s, PH_R_NOT_RECOGNIZED, text);
