@@ -16,8 +16,8 @@
 #include "net/loop_private.h"
 
 enum {
-	DEFER_ROUNDS = 16,              /* of notes deferring notes, before descriptors get a turn */
-	FREE_LIMIT_MS = 2000,           /* for what was just closed, killed children too, to be gone */
+	DEFER_ROUNDS = 16,      /* of notes deferring notes, before descriptors get a turn */
+	FREE_LIMIT_MS = 2000,   /* for what was just closed, killed children too, to be gone */
 };
 
 struct each_turn { void (*fn)(void *arg); void *arg; };
@@ -74,11 +74,7 @@ run_deferred(struct loop *l)
 	}
 }
 
-static void
-loop_idle(uv_idle_t *h)
-{
-	(void)h;
-}
+static void loop_idle(uv_idle_t *h) { (void)h; }
 
 static void
 loop_before_sleep(uv_prepare_t *h)
@@ -162,7 +158,7 @@ loop_free(struct loop **lp)
 	}
 	if (l->open != 0)
 		ph_abort("loop freed with %zu objects open", l->open);
-	if (heap_min(&l->timers) != NULL)
+	if (l->timers.n != 0)
 		ph_abort("loop freed with %u timers active", (unsigned)l->timers.n);
 	uv_close((uv_handle_t *)&l->knock, NULL);
 	close_handles(l);
@@ -301,7 +297,22 @@ watch_told(struct ph_note *note)
 		w->fn(w->arg, w->events);
 }
 
-static void watch_arm(struct watch *w);
+static void watch_ready(uv_poll_t *h, int status, int events);
+
+static void
+watch_arm(struct watch *w)
+{
+	int events = (w->events & STREAM_READ ? UV_READABLE : 0) |
+	             (w->events & STREAM_WRITE ? UV_WRITABLE : 0) |
+	             (w->events & STREAM_HANGUP ? UV_DISCONNECT : 0);
+	if (events == 0) {
+		uv_poll_stop(&w->poll);
+		w->armed = false;
+	} else {
+		uv_poll_start(&w->poll, events, watch_ready);
+		w->armed = true;
+	}
+}
 
 static void
 watch_ready(uv_poll_t *h, int status, int events)
@@ -324,21 +335,6 @@ watch_ready(uv_poll_t *h, int status, int events)
 		w->fn(w->arg, ready);
 	if (status < 0 && w->rearm && !w->closed && !w->armed)
 		watch_arm(w);
-}
-
-static void
-watch_arm(struct watch *w)
-{
-	int events = (w->events & STREAM_READ ? UV_READABLE : 0) |
-	             (w->events & STREAM_WRITE ? UV_WRITABLE : 0) |
-	             (w->events & STREAM_HANGUP ? UV_DISCONNECT : 0);
-	if (events == 0) {
-		uv_poll_stop(&w->poll);
-		w->armed = false;
-	} else {
-		uv_poll_start(&w->poll, events, watch_ready);
-		w->armed = true;
-	}
 }
 
 struct watch *
@@ -400,9 +396,10 @@ watch_events(struct watch *w, unsigned events)
 {
 	bool same = w->events == events && w->armed == (events != 0);
 	w->events = (uint8_t)events;
-	if (w->fd >= 0 && !same) {
-		watch_arm(w);           /* costs two system calls: only when it changes */
-	} else if (w->fd < 0 && events != 0 && !w->noted) {
+	if (w->fd >= 0) {
+		if (!same)
+			watch_arm(w);   /* costs two system calls: only when it changes */
+	} else if (events != 0 && !w->noted) {
 		w->noted = true;
 		loop_defer(w->l, &w->note);
 	}
@@ -448,13 +445,12 @@ struct signal_watch *
 signal_open(struct loop *l, int signum, void (*fn)(void *arg, int signum), void *arg)
 {
 	struct signal_watch *s = mem_new(struct signal_watch);
-	*s = (struct signal_watch){ .l = l, .fn = fn, .arg = arg };
+	*s = (struct signal_watch){ .sig.data = s, .l = l, .fn = fn, .arg = arg };
 	if (uv_signal_init(&l->uv, &s->sig) != 0) {
 		free(s);
 		return NULL;
 	}
 	l->open++;
-	s->sig.data = s;
 	if (uv_signal_start(&s->sig, signal_caught, signum) != 0)
 		signal_close(&s);
 	return s;
@@ -492,8 +488,7 @@ int
 work_start(struct loop *l, void (*work)(void *), void (*done)(void *), void *arg)
 {
 	struct work *w = mem_new(struct work);
-	*w = (struct work){ .l = l, .work = work, .done = done, .arg = arg };
-	w->req.data = w;
+	*w = (struct work){ .req.data = w, .l = l, .work = work, .done = done, .arg = arg };
 	if (uv_queue_work(&l->uv, &w->req, work_run, work_done) != 0) {
 		free(w);
 		return PH_ENOMEM;

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -264,6 +265,13 @@ process_write(struct process *p, const void *data, size_t n)
 		watch_events(p->w[0], STREAM_WRITE);
 	}
 	return 0;
+}
+
+bool
+process_spoke(struct process *p)
+{
+	struct pollfd f = { .fd = p->fd[1], .events = POLLIN };
+	return p->fd[1] >= 0 && poll(&f, 1, 0) > 0 && (f.revents & POLLIN) != 0;
 }
 
 void

@@ -131,6 +131,12 @@ process_write(struct process *p, const void *data, size_t n)
 	return 0;
 }
 
+bool
+process_spoke(struct process *p)
+{
+	return p->child.out.len > 0;
+}
+
 void
 process_kill(struct process *p, int signum)
 {

@@ -379,6 +379,62 @@ bytes_go_there_and_back(void **state)
 	}
 }
 
+struct hangup { struct stream *s; unsigned ready; };
+
+static void
+hangup_ready(void *arg, unsigned ready)
+{
+	struct hangup *h = arg;
+	h->ready = ready;
+	stream_watch(h->s, 0, NULL, NULL);
+	loop_stop(l);
+}
+
+static void
+hangup_got(void *arg, struct stream *s)
+{
+	((struct hangup *)arg)->s = s;
+	loop_stop(l);
+}
+
+static void
+a_hang_up_is_told_without_reading(void **state)
+{
+	static const struct { const char *name; bool half; } cases[] = { { "half", true }, { "whole", false } };
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct ph_addr at = loopback4;
+		struct hangup h = { .s = NULL };
+		int fd = listen_tcp(&at, false, 1), c = socket(AF_INET, SOCK_STREAM, 0);
+		assert_true(bound_to(fd, &at));
+		struct listener *ln = listener_open(l, fd, hangup_got, &h);
+		struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(at.port) };
+		in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		assert_int_equal(connect(c, (struct sockaddr *)&in, sizeof in), 0);
+		assert_int_equal(send(c, "unread", 6, 0), 6);
+		run();
+		stream_watch(h.s, STREAM_HANGUP, hangup_ready, &h);
+		struct named_timer quiet = { { .fn = timer_noted }, 'q', true };
+		timer_start(l, &quiet.t, 20);
+		run();
+		assert_int_equal(h.ready, 0);   /* bytes alone are none of its business */
+		if (cases[i].half)
+			shutdown(c, SHUT_WR);
+		else
+			close(c);
+		run();
+		assert_int_equal(h.ready, STREAM_HANGUP);
+		char buf[16];
+		assert_int_equal(stream_read(h.s, buf, sizeof buf), 6);
+		assert_int_equal(stream_read(h.s, buf, sizeof buf), 0);
+		if (cases[i].half)
+			close(c);
+		stream_close(&h.s);
+		listener_close(&ln);
+		close(fd);
+	}
+}
+
 static void
 unix_sockets_take_their_mode_and_replace_leftovers(void **state)
 {
@@ -679,7 +735,8 @@ main(void)
 		T(a_note_deferring_itself_lets_timers_run),
 		T(posts_of_threads_arrive_each_once_in_order),
 		T(work_runs_off_the_loop_and_reports_on_it), T(signals_are_told),
-		T(bytes_go_there_and_back), T(unix_sockets_take_their_mode_and_replace_leftovers),
+		T(bytes_go_there_and_back), T(a_hang_up_is_told_without_reading),
+		T(unix_sockets_take_their_mode_and_replace_leftovers),
 		T(failing_connects_are_told_later),
 		T(without_descriptors_one_is_told_and_accepting_rests),
 		T(a_watched_descriptor_is_told_until_closed), T(a_child_reads_writes_and_ends),
