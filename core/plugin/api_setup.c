@@ -42,6 +42,9 @@ ph_setup_instance(const struct ph_setup *setup)
 	return setup->inst->name;
 }
 
+static void complain_v(struct ph_setup *s, enum diag_severity sev, const char *option,
+                       const char *fmt, va_list ap) PH_PRINTF(4, 0);
+
 static void
 complain_v(struct ph_setup *s, enum diag_severity sev, const char *option, const char *fmt,
            va_list ap)
