@@ -16,34 +16,45 @@ struct route_answer {           /* per recipient asked */
 	enum ph_reply reply; struct ph_str text;        /* in arena */
 };
 struct ph_route;                /* the question */
-/* v[i] answers rcpts[i] (indexes into env). true: answered now. false: done(arg) later. Recipients that no
- * router answered are ROUTE_DEFER "no route". Memory from arena, which must outlive it. */
-struct ph_route *route_ask(struct worker_plugins *wp, const struct envelope *env, const uint32_t *rcpts, size_t n,
+/* v[i] answers rcpts[i] (indexes into env). *answered true: now. false: done(arg) later, and a
+ * router that is abandoned by route_cancel is told. Recipients that no router answered are ROUTE_DEFER "no route". Memory from arena, which must outlive it. */
+struct ph_route *route_ask(struct worker_plugins *wp, const struct envelope *env,
+                           const uint32_t *rcpts, size_t n,
                            struct arena *arena, struct route_answer *v,
                            void (*done)(void *arg), void *arg, bool *answered);
 void route_cancel(struct ph_route **r);
 
 /* --- SASL --- */
-struct sasl_out { enum ph_sasl_result result; struct ph_str output, identity; const char *problem; bool has_output; };
+struct sasl_out {
+	enum ph_sasl_result result;
+	struct ph_str output, identity;
+	const char *problem;            /* for the log, NULL none */
+	bool has_output;
+};
 struct ph_sasl;
 /* side, name: which mechanism; client side: hop, whose auth names the instance. NULL: nobody
  * provides it, or it is a cleartext one and secure is false (sasl_needs_tls tells). */
 struct ph_sasl *sasl_begin(struct worker_plugins *wp, enum ph_side side, struct ph_str name,
                            const struct facts *facts, const struct ph_next_hop *hop,
-                           bool secure, void (*answered)(void *arg, const struct sasl_out *o), void *arg);
+                           bool secure, void (*answered)(void *arg, const struct sasl_out *o),
+                           void *arg);
 /* input: decoded; copied. true: *o now; false: answered later. Views in *o live until the
  * next step or the end. */
 bool sasl_step(struct ph_sasl *x, struct ph_str input, bool has_input, struct sasl_out *o);
-void sasl_set_binding(struct ph_sasl *x, int (*binding)(void *arg, const char *type, uint8_t *out, size_t *len), void *arg);
+void sasl_set_binding(struct ph_sasl *x,
+                      int (*binding)(void *arg, const char *type, uint8_t *out, size_t *len),
+                      void *arg);
 void sasl_end(struct ph_sasl **x);      /* cancels a wait; wipes; answered is not called any more */
 /* Server side: such a mechanism is there, but only inside TLS: 538 (RFC 4954 4). */
 bool sasl_needs_tls(struct worker_plugins *wp, struct ph_str name);
 /* "PLAIN LOGIN" offered with or without TLS (cleartext ones only inside). In arena. */
 struct ph_str sasl_offered(struct worker_plugins *wp, bool secure, struct arena *arena);
 /* Client side: the strongest we have of those the remote offers for this hop; {NULL,0} none. */
-struct ph_str sasl_choose(struct worker_plugins *wp, const struct ph_next_hop *hop, struct ph_str offered, bool secure);
+struct ph_str sasl_choose(struct worker_plugins *wp, const struct ph_next_hop *hop,
+                          struct ph_str offered, bool secure);
 
 /* --- transport security: NULL none; name NULL: the only one --- */
-const struct ph_secure *secure_find(struct worker_plugins *wp, const char *name, struct ph_worker **out_w);
+const struct ph_secure *secure_find(struct worker_plugins *wp, const char *name,
+                                    struct ph_worker **out_w);
 
 #endif
