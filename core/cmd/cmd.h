@@ -23,6 +23,13 @@
 
 struct cmd { const char *name, *summary; int (*run)(int argc, char **argv); };
 
+int cmd_run(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_reload(int argc, char **argv);
+int cmd_queue(int argc, char **argv);
+int cmd_plugins(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
+int cmd_version(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
 int cmd_bench(int argc, char **argv);

@@ -271,7 +271,7 @@ client_closed(struct conn *conn, void *arg, int status)
 
 	(void)conn;
 	(void)status;
-	c->conn = NULL;
+	conn_close(&c->conn, false);
 	client_free(c);
 }
 

@@ -39,6 +39,11 @@ struct daemon {
 /* Reads, checks, sets up, runs until told to stop. Returns an exit status. */
 int daemon_run(const struct daemon_args *args);
 
+/* --- wiring.c --- */
+/* Makes the queue, opens the store, and joins them; the loop, the generation and nworkers are
+ * there, workers may follow. threads: the store's own. 0 or PH_E* with why. */
+int daemon_wire(struct daemon *d, bool threads, char *why, size_t why_size);
+
 /* --- reload.c --- */
 /* Loads and checks a file: NULL with diagnostics. dir: plugin directory override. */
 struct generation *daemon_load(const char *path, const char *plugin_dir, struct diags *d);

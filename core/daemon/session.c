@@ -60,8 +60,7 @@ session_close(struct session *s, const char *why)
 	log_event(PH_INFO, &s->log, "smtp.closed", LOG_A("client", &s->facts.client),
 	    LOG_C("why", why), LOG_I("messages", s->smtp.transactions),
 	    LOG_I("errors", s->smtp.errors));
-	if (s->conn != NULL)
-		conn_close(&s->conn, true);
+	conn_close(&s->conn, true);
 	list_del(&s->link);
 	worker_session_ended(w, &s->facts.client);
 	s->free_note.run = session_free_run;
@@ -99,6 +98,10 @@ session_timer(struct timer *t)
 		session_run(s, &none);
 		if (!s->closing)
 			conn_pause(s->conn, false);
+		return;
+	}
+	if (s->left && s->wait == FOR_NOTHING) {
+		session_close(s, "client left");
 		return;
 	}
 	/* A hook has its own deadline and the store answers in any case: the
@@ -232,6 +235,28 @@ session_rejected(struct session *s, const struct smtp_request *req)
 
 /* --- the pump --- */
 
+static void
+session_flushed(struct ph_note *note)
+{
+	struct session *s = container_of(note, struct session, flushed_note);
+
+	if (s->closing || s->wait != FOR_FLUSH)
+		return;
+	s->wait = FOR_NOTHING;
+	session_resume(s);
+}
+
+/* Many replies for one read of input: the client is to take them before more are made. */
+static void
+session_flush(struct session *s)
+{
+	conn_kick(s->conn);
+	if (s->smtp.out.len == 0)
+		return;
+	s->wait = FOR_FLUSH;
+	conn_pause(s->conn, true);
+}
+
 void
 session_run(struct session *s, struct ph_str *in)
 {
@@ -260,6 +285,7 @@ session_run(struct session *s, struct ph_str *in)
 		case SMTP_RQ_AUTH:        session_auth_begin(s, &req); break;
 		case SMTP_RQ_AUTH_STEP:   session_auth_step(s, req.bytes); break;
 		case SMTP_RQ_AUTH_CANCEL: session_auth_cancel(s); break;
+		case SMTP_RQ_FLUSH:       session_flush(s); break;
 		case SMTP_RQ_CLOSE:
 			session_close(s, s->smtp.errors > 0 ? "ended" : "quit");
 			break;
@@ -286,8 +312,11 @@ session_resume(struct session *s)
 	if (s->closing || s->in_run)
 		return;
 	session_run(s, &none);
-	if (!s->closing && s->wait == FOR_NOTHING)
-		conn_pause(s->conn, false);
+	if (s->closing || s->wait != FOR_NOTHING)
+		return;
+	conn_pause(s->conn, false);
+	if (s->left)                    /* once what it had sent before was looked at */
+		timer_start(s->w->loop, &s->timer, 0);
 }
 
 /* --- connection events --- */
@@ -329,8 +358,13 @@ session_sent(struct conn *c, void *arg, size_t n)
 
 	(void)c;
 	buf_eat(&s->smtp.out, n);
-	if (s->smtp.out.len == 0)
-		buf_free(&s->smtp.out);         /* idle sessions hold no buffers */
+	if (s->smtp.out.len > 0)
+		return;
+	buf_free(&s->smtp.out);         /* idle sessions hold no buffers */
+	if (s->wait == FOR_FLUSH) {
+		s->flushed_note.run = session_flushed;
+		loop_defer(s->w->loop, &s->flushed_note);
+	}
 }
 
 static void
@@ -339,7 +373,10 @@ session_conn_closed(struct conn *c, void *arg, int status)
 	struct session *s = arg;
 
 	(void)c;
-	s->conn = NULL;
+	if (status == PH_ECLOSED && (s->wait == FOR_STORE || s->wait == FOR_PARTS)) {
+		s->left = true;         /* half-closed, perhaps: it may still read our reply */
+		return;
+	}
 	session_close(s, status == PH_ECLOSED ? "client left" : ph_strerror(status));
 }
 

@@ -18,12 +18,12 @@
 struct pending_message;
 
 enum session_wait {             /* what an answer is awaited from */
-	FOR_NOTHING, FOR_GREET, FOR_HOOK, FOR_STORE, FOR_PARTS, FOR_TLS, FOR_SASL
+	FOR_NOTHING, FOR_GREET, FOR_HOOK, FOR_STORE, FOR_PARTS, FOR_TLS, FOR_SASL, FOR_FLUSH
 };
 
 struct session {
 	struct list link;               /* worker's */
-	struct ph_note free_note;
+	struct ph_note free_note, flushed_note;
 	struct worker *w;
 	struct worker_gen *gen;         /* a reference */
 	const struct listen_settings *listen;
@@ -36,7 +36,7 @@ struct session {
 	int64_t deadline;
 	uint64_t progress_seen;
 	enum session_wait wait;
-	bool closing, in_run, txn_open, spilling, parts_failed;
+	bool closing, in_run, left, txn_open, spilling, parts_failed;
 	struct ph_msgid id;             /* of the message being received; zero none */
 	struct ph_content *content;     /* while it is in memory */
 	struct buf part;                /* gathered for the next part, once spilled */

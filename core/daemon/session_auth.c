@@ -98,7 +98,6 @@ session_sasl_outcome(struct session *s, const struct sasl_out *o)
 		return;
 	case PH_SASL_DONE:
 		s->facts.login = arena_str(&s->arena, o->identity);
-		s->facts.admitted = true;
 		log_event(PH_INFO, &s->log, "auth.ok", LOG_A("client", &s->facts.client),
 		    LOG_S("mechanism", s->facts.mechanism), LOG_S("login", s->facts.login));
 		smtp_server_auth_end(&s->smtp, PH_R_AUTH_OK, NULL);

@@ -90,13 +90,15 @@ worker_gen_unref(struct worker_gen **gp)
 	if (g == NULL || --g->refs > 0)
 		return;
 	worker_plugins_retire(&g->wp);
+	arena_reset(&g->arena);
 	free(g->smtp);
 	free(g->listen);
 	free(g);
 }
 
 static struct smtp_server_config
-worker_smtp_config(const struct generation *gen, const struct listen_settings *ls)
+worker_smtp_config(const struct generation *gen, const struct listen_settings *ls,
+                   struct ph_str mechanisms)
 {
 	const struct settings *set = &gen->config->settings;
 
@@ -116,6 +118,7 @@ worker_smtp_config(const struct generation *gen, const struct listen_settings *l
 		.accept_bare_newline = ls->accept_bare_newline,
 		.offer_chunking = true, .offer_pipelining = true,
 		.offer_smtputf8 = true, .offer_dsn = true,
+		.mechanisms = mechanisms,
 	};
 }
 
@@ -195,6 +198,7 @@ worker_use(struct worker *w, struct generation *gen, const struct worker_listen 
 	struct deliver_config dc = worker_deliver_config(w, &gen->config->settings);
 	struct worker_plugins *wp = worker_plugins_open(gen, w->loop, w->index);
 	struct worker_gen *g;
+	struct ph_str mechanisms = { NULL, 0 };
 
 	if (wp == NULL)
 		return PH_EINVAL;
@@ -205,9 +209,12 @@ worker_use(struct worker *w, struct generation *gen, const struct worker_listen 
 	g->smtp = mem_calloc(n ? n : 1, sizeof *g->smtp);
 	g->listen = mem_calloc(n ? n : 1, sizeof *g->listen);
 	g->max_connections = (unsigned)gen->config->settings.max_connections;
+	arena_init(&g->arena, 256);
+	if (gen->mechanisms.n > 0)
+		mechanisms = sasl_offered(wp, true, &g->arena);
 	for (size_t i = 0; i < n; i++) {
 		g->listen[i] = v[i].settings;
-		g->smtp[i] = worker_smtp_config(gen, &v[i].settings);
+		g->smtp[i] = worker_smtp_config(gen, &v[i].settings, mechanisms);
 	}
 	if (w->gen != NULL)
 		worker_gen_unref(&w->gen);

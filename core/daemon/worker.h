@@ -50,6 +50,7 @@ struct worker_gen {
 	struct listen_settings *listen;
 	size_t nlisten;
 	unsigned max_connections;
+	struct arena arena;
 };
 
 struct door { struct worker *w; size_t index; struct listener *listener; int fd; };

@@ -25,8 +25,8 @@ struct pending {                /* a progress whose message was not met yet */
 	uint64_t segment;
 };
 struct recovery {
-	struct segment **old;   /* ascending; the last one is next */
-	size_t n, cap;
+	struct segment **old;   /* ascending */
+	size_t n, left;         /* old[left - 1] is next */
 	struct idset removed;   /* id to the segment its removal refers to */
 	struct idset progress;  /* id to a place in pending */
 	struct pending *pending;
@@ -85,7 +85,7 @@ recover_open(struct embedded *e)
 
 	rec->e = e;
 	rc = e->io->list(e->dir, name_met, rec);
-	rec->n = e->nsegments;
+	rec->n = rec->left = e->nsegments;
 	rec->old = mem_calloc(rec->n + 1, sizeof(struct segment *));
 	for (size_t i = 0; i < rec->n; i++)
 		rec->old[i] = e->segments[i];
@@ -319,7 +319,8 @@ read_header(struct recovery *rec)
 	return other || zero ? HEADER_UNUSED : HEADER_BAD;
 }
 
-/* Written once more as a whole by what is known now, so that the next start is quick. */
+/* Gets the index that the crash kept it from, so that the next start is quick.  Only when
+ * everything was read: its progress may belong to messages of older segments. */
 static void
 seal_old(struct embedded *e, struct segment *s)
 {
@@ -327,10 +328,20 @@ seal_old(struct embedded *e, struct segment *s)
 	int rc;
 
 	pthread_mutex_lock(&e->lock);
-	segment_prune_rows(e, s, &e->recovery->rows, &rows);
+	rc = segment_matters(s) ? segment_pin(e, s) : 1;
+	if (rc == 0)
+		segment_prune_rows(e, s, &s->rows, &rows);
 	pthread_mutex_unlock(&e->lock);
-	rc = segment_seal(e, s, &rows);
+	if (rc == 0) {
+		rc = segment_seal(e, s, &rows);
+		pthread_mutex_lock(&e->lock);
+		segment_unpin(s);
+		pthread_mutex_unlock(&e->lock);
+	}
 	buf_free(&rows);
+	buf_free(&s->rows);
+	if (rc == 1)
+		return;
 	if (rc == 0 || rc == -ENOSPC || rc == -EDQUOT)
 		return;
 	/* nobody knows what is on the disk: what counts is copied */
@@ -409,8 +420,10 @@ read_segment(struct recovery *rec)
 	report(rec);
 	if (limit != UINT64_MAX)
 		s->poisoned = s->evacuate = true;
-	else if (rc != 0 && !e->cfg.readonly && segment_matters(s))
-		seal_old(e, s);
+	else if (rc != 0 && !e->cfg.readonly) {
+		s->rows = rec->rows;
+		rec->rows = (struct buf){ 0 };
+	}
 }
 
 /* "<id>-<tag>" */
@@ -452,6 +465,9 @@ finish(struct embedded *e)
 	struct recovery *rec = e->recovery;
 	int status = rec->status;
 
+	for (size_t i = 0; i < rec->n; i++)
+		if (rec->old[i]->rows.len > 0)
+			seal_old(e, rec->old[i]);
 	if (!e->cfg.readonly)
 		(void)e->io->list(e->large, file_met, rec);
 	pthread_mutex_lock(&e->lock);
@@ -471,11 +487,11 @@ recover_step(struct embedded *e)
 
 	if (atomic_load(&e->scanned))
 		return false;
-	if (rec->n == 0) {
+	if (rec->left == 0) {
 		finish(e);
 		return true;
 	}
-	s = rec->s = rec->old[--rec->n];
+	s = rec->s = rec->old[--rec->left];
 	pthread_mutex_lock(&e->lock);
 	rc = segment_pin(e, s);
 	if (rc < 0)

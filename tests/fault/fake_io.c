@@ -283,9 +283,18 @@ fake_power_on(void)
 }
 
 void
-fake_kill(void)
+fake_cut(void)
 {
-	close_all();
+	disk.off = true;
+}
+
+void
+fake_freeze(bool on)
+{
+	disk.off = on;
+	if (!on)
+		close_all();
+	disk.cut_at = 0;
 }
 
 /* Power and planned failures; half: the call is still to be carried out, in part, before

@@ -27,7 +27,9 @@ void fake_cut_at(long n);               /* power goes in the n-th changing call 
 long fake_calls(void);                  /* changing calls since fake_reset */
 bool fake_is_off(void);
 void fake_power_on(void);               /* after a cut: what is left; all descriptors are gone */
-void fake_kill(void);                   /* kill -9: the cache survives, descriptors do not */
+void fake_cut(void);                    /* power goes now */
+/* kill -9: no call does anything while frozen; then the cache is there, descriptors are not. */
+void fake_freeze(bool on);
 /* From the nth call of this kind on (1: the next), count calls fail with err. */
 void fake_fail(enum fake_call kind, long nth, long count, int err);
 void fake_fail_any(long nth, int err);  /* the nth changing call of any kind, once */

@@ -163,14 +163,20 @@ world_close(void)
 }
 
 void
+world_kill(void)
+{
+	fake_freeze(true);
+	world_die();
+	fake_freeze(false);
+}
+
+void
 world_die(void)
 {
 	struct ph_note *n, *next;
 
 	/* what the store still does to its files now meets a dead disk */
-	fake_cut_at(1);
-	while (!fake_is_off())
-		(void)fake_io.syncdir("/nowhere");
+	fake_cut();
 	if (world.store != NULL)
 		world.store->ops->close(world.store);
 	world.store = NULL;

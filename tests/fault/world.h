@@ -40,7 +40,8 @@ void world_open(void);
 void world_settle(void);        /* pumps until nothing moves; time stands */
 void world_pass(int64_t ms);    /* lets time pass and settles */
 void world_close(void);         /* in order */
-void world_die(void);           /* after a cut or for a kill: no answer counts any more */
+void world_die(void);           /* power goes now, if it has not: no answer counts any more */
+void world_kill(void);          /* kill -9: the same, but the cache survives */
 size_t world_append(uint32_t meta, uint32_t size, bool parts);  /* index of the message */
 void world_progress(size_t i);
 void world_remove(size_t i);

@@ -18,6 +18,8 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("POSTHOUSE_BUILD", TOP / "build" / "check"))
 POSTHOUSE = os.environ.get("POSTHOUSE", str(BUILD / "posthouse"))
+PLUGINS = BUILD / "plugins" / ".libs"
+PLUGINS = BUILD / "plugins" / ".libs"
 SANITIZED = "sanitize=" in (BUILD / "configure.out").read_text() if (BUILD / "configure.out").exists() else False
 PATIENCE = 60
 
@@ -146,7 +148,7 @@ spool: {self.spool}
 
     def start(self, wait=True):
         self.mark = (self.folder / "relay.log").stat().st_size if (self.folder / "relay.log").exists() else 0
-        super().__init__([*self.prefix, POSTHOUSE, "run", "-c", self.config, "--plugin-dir", BUILD], self.folder / "relay.log",
+        super().__init__([*self.prefix, POSTHOUSE, "run", "-c", self.config, "--plugin-dir", PLUGINS], self.folder / "relay.log",
                          env=self.env)
         if wait:
             self.ready()

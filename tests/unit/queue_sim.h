@@ -49,7 +49,7 @@ struct sim {
 	int64_t grant[SIM_WORKERS];     /* last told, whatever the site */
 	unsigned grants;
 	bool room;
-	struct ph_store_request *first, **end;
+	struct ph_note *first, **end;   /* answers of the store */
 	int append_status, read_status;
 	bool hold_store;                /* answers wait */
 	size_t appended, removed, reads, progressed;
@@ -102,16 +102,6 @@ ph_store_release(struct ph_store_request *r)
 	free(r->buffer);
 	r->buffer = NULL;
 	r->meta = r->progress = r->bytes = (struct ph_str){ NULL, 0 };
-}
-
-static inline void
-sim_submit(void *arg, struct ph_store_request *r)
-{
-	struct sim *s = arg;
-
-	r->note.next = NULL;
-	*s->end = r;
-	s->end = (struct ph_store_request **)&r->note.next;
 }
 
 static inline struct sim_msg *
@@ -177,9 +167,11 @@ sim_done(struct ph_note *note)
 	r->done(r);
 }
 
+/* Works at once, in order; the answer may take its time. */
 static inline void
-sim_store_one(struct sim *s, struct ph_store_request *r)
+sim_submit(void *arg, struct ph_store_request *r)
 {
+	struct sim *s = arg;
 	struct sim_msg *m;
 
 	r->status = 0;
@@ -192,7 +184,6 @@ sim_store_one(struct sim *s, struct ph_store_request *r)
 		(void)sim_put(s, r->id, &r->summary, r->meta, r->content);
 		s->appended++;
 		s->last_appended = r->id;
-		queue_added(s->q, &(struct ph_store_added){ r->id, r->summary, r->meta, r->content }, 1);
 		break;
 	case PH_STORE_PROGRESS:
 		m = sim_msg(s, r->id);
@@ -220,26 +211,31 @@ sim_store_one(struct sim *s, struct ph_store_request *r)
 	}
 	if (r->done == NULL) {
 		r->drop(r);
-	} else {
-		r->note.run = sim_done;
-		ph_post(r->home, &r->note);
+		return;
 	}
+	r->note.next = NULL;
+	*s->end = &r->note;
+	s->end = &r->note.next;
 }
 
 static inline bool
 sim_store(struct sim *s)
 {
-	struct ph_store_request *r = s->first;
+	struct ph_note *note = s->first;
 
-	if (r == NULL || s->hold_store)
+	if (note == NULL || s->hold_store)
 		return false;
 	s->first = NULL;
 	s->end = &s->first;
-	while (r != NULL) {
-		struct ph_store_request *next = (struct ph_store_request *)(void *)r->note.next;
+	while (note != NULL) {
+		struct ph_store_request *r = container_of(note, struct ph_store_request, note);
 
-		sim_store_one(s, r);
-		r = next;
+		note = note->next;
+		if (r->op == PH_STORE_APPEND && r->status == 0)
+			queue_added(s->q, &(struct ph_store_added){ r->id, r->summary, r->meta,
+			    r->content }, 1);
+		r->note.run = sim_done;
+		ph_post(r->home, &r->note);
 	}
 	return true;
 }

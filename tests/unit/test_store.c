@@ -212,9 +212,7 @@ killed(void **state)
 	world_settle();
 	world_append(100, 50000, true);
 	(void)embedded_pump(world.store);       /* a file without a message */
-	fake_kill();
-	world_die();
-	fake_power_on();
+	world_kill();
 	world_open();
 	world_settle();
 	world_check();
@@ -234,9 +232,7 @@ damaged(void **state)
 		world_append(100, 4000, false);
 		world_settle();
 	}
-	fake_kill();
-	world_die();
-	fake_power_on();
+	world_kill();
 	path = fake_first("/spool/seg-");
 	/* in the middle of the fourth: header and envelope stay good */
 	fake_flip(path, 8192 + 3 * 4224 + 2000);
@@ -325,9 +321,7 @@ readonly(void **state)
 	for (int i = 0; i < 30; i++)
 		world_append(100, 4000, i == 3);
 	world_settle();
-	fake_kill();
-	world_die();
-	fake_power_on();
+	world_kill();
 	world.cfg.readonly = true;
 	long calls = fake_calls();
 	world_open();

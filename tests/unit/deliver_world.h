@@ -1,0 +1,729 @@
+/*
+ * deliver_world.h - a world for core/deliver without sockets: a loop with
+ * virtual time, hosts that are SMTP servers with a temper, a store, routers and
+ * plugins.  It defines the functions of core/net and core/plugin that deliver
+ * calls, so nothing of those layers is linked.
+ */
+#ifndef TESTS_DELIVER_WORLD_H
+#define TESTS_DELIVER_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "deliver/deliver.h"
+
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
+#define STREAMING "250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-DSN\r\n250 CHUNKING\r\n"
+#define GROUPING  "250-mx\r\n250 PIPELINING\r\n"
+#define BARELY    "250 mx\r\n"
+
+/* What a host does. */
+struct host {
+	bool refuses;                   /* no connection */
+	const char *greeting;           /* NULL: 220 */
+	const char *ehlo;               /* NULL: STREAMING */
+	const char *ehlo_tls;           /* after STARTTLS; NULL: the same */
+	const char *on_mail, *on_final; /* replies; NULL 250 */
+	unsigned hang_up_after;         /* this many messages, without a word; 0 never */
+	bool hang_up_at_mail;           /* from then on, at the next MAIL, MAIL unanswered */
+	bool hang_up_at_final;          /* reads the message, then leaves */
+	unsigned bye_after;             /* this many messages: 421 to MAIL */
+	bool silent_final;              /* reads the message, answers never */
+	bool handshake_fails;
+	const char *auth;               /* reply to AUTH */
+	unsigned room;                  /* connections at once; 421 beyond; 0 any */
+	/* seen */
+	unsigned connections, open, messages, quits, secured, rcpts_most, mails;
+	struct buf commands, content;
+};
+
+struct conn {
+	const struct conn_events *ev; void *arg;
+	struct host *h;
+	struct buf in, line, to_peer;   /* to the client, a command so far */
+	uint64_t chunk; bool chunk_mode, data, tls, eof, closed, noted, shaking, told;
+	unsigned rcpts, taken;
+	struct ph_note note;
+};
+struct dial { const struct ph_next_hop *hop; size_t first; bool skip[8]; bool ended;
+	void (*fn)(void *, const struct dial_result *); void *arg; struct ph_note note; };
+struct loop { int64_t now; struct ph_note *first, **end; struct heap timers; struct ph_mailbox box; };
+
+static struct world {
+	struct loop loop;
+	struct generation gen; struct worker_plugins wp, wp2;
+	struct host hosts[4];
+	struct ph_endpoint endpoints[4];
+	struct ph_next_hop hop, hop2;
+	struct ph_secure secure; bool have_secure, verified;
+	struct deliver *d;
+	struct deliver_config cfg;
+	struct ph_mailbox home;         /* the queue's */
+	struct job *back[300]; unsigned nback;
+	unsigned grants, sites, stopped;
+	/* router */
+	bool route_waits; void (*routed)(void *); void *routed_arg; unsigned cancelled;
+	/* store */
+	struct ph_store_request *asked[64]; unsigned nasked;
+	bool store_waits; int store_status; const char *stored; uint64_t biggest_part; unsigned parts, released;
+	struct buf stored_meta, stored_progress; bool store_content_elsewhere;
+	int fail_part_at;               /* offset; -1 none */
+	/* plugins */
+	enum ph_verdict attempt_verdict, response_verdict; enum ph_reply reply;
+	bool suspends; struct plug_session *suspended; unsigned cancelled_hooks;
+	unsigned seen[PH_HOOK_COUNT], sessions;
+	enum ph_sasl_result sasl_result;
+} W;
+
+/* --- loop --- */
+
+void loop_defer(struct loop *l, struct ph_note *n) { n->next = NULL; *l->end = n; l->end = &n->next; }
+int64_t loop_now(const struct loop *l) { return l->now; }
+struct ph_mailbox *loop_mailbox(struct loop *l) { return &l->box; }
+void timer_start(struct loop *l, struct timer *t, int64_t ms) { heap_put(&l->timers, &t->node, l->now + ms); }
+void timer_stop(struct loop *l, struct timer *t) { heap_del(&l->timers, &t->node); }
+
+static bool
+turn(void)
+{
+	size_t ran = mailbox_run(&W.loop.box) + mailbox_run(&W.home);
+	struct ph_note *n = W.loop.first;
+
+	W.loop.first = NULL;
+	W.loop.end = &W.loop.first;
+	while (n != NULL) {
+		struct ph_note *next = n->next;
+		n->run(n);
+		n = next;
+		ran++;
+	}
+	return ran > 0;
+}
+
+static void
+settle(void)
+{
+	for (int i = 0; turn(); i++)
+		if (i > 20000)
+			fail_msg("the world does not come to rest");
+}
+
+static void
+advance(int64_t ms)
+{
+	int64_t until = W.loop.now + ms;
+	struct heap_node *n;
+
+	settle();
+	while ((n = heap_min(&W.loop.timers)) != NULL && n->key <= until) {
+		struct timer *t = container_of(n, struct timer, node);
+		W.loop.now = n->key > W.loop.now ? n->key : W.loop.now;
+		heap_del(&W.loop.timers, n);
+		t->fn(t);
+		settle();
+	}
+	W.loop.now = until;
+}
+
+/* --- hosts --- */
+
+static void
+say(struct conn *c, const char *text)
+{
+	buf_adds(&c->in, text);
+	buf_adds(&c->in, strstr(text, "\r\n") != NULL ? "" : "\r\n");
+}
+
+static void
+leave(struct conn *c)
+{
+	c->eof = true;
+}
+
+static void
+message_end(struct conn *c)
+{
+	struct host *h = c->h;
+
+	h->messages++;
+	c->taken++;
+	if (h->hang_up_at_final)
+		leave(c);
+	else if (!h->silent_final)
+		say(c, h->on_final != NULL ? h->on_final : c->rcpts > 0 ? "250 2.0.0 taken" : "554 5.5.1 no valid recipients");
+	c->rcpts = 0;
+	if (h->hang_up_after > 0 && c->taken >= h->hang_up_after && !h->hang_up_at_mail)
+		leave(c);
+}
+
+static void
+rcpt(struct conn *c, struct ph_str to)
+{
+	if (str_starts(to, "RCPT TO:<no")) {
+		say(c, "550 5.1.1 no such mailbox");
+	} else if (str_starts(to, "RCPT TO:<later")) {
+		say(c, "450 4.2.1 later");
+	} else if (str_starts(to, "RCPT TO:<many") && c->rcpts > 0) {
+		say(c, "452 4.5.3 too many recipients");
+	} else {
+		say(c, "250 2.1.5 ok");
+		if (++c->rcpts > c->h->rcpts_most)
+			c->h->rcpts_most = c->rcpts;
+	}
+}
+
+static void
+command(struct conn *c, struct ph_str line)
+{
+	struct host *h = c->h;
+	struct ph_str size, rest;
+
+	buf_addstr(&h->commands, line);
+	buf_addc(&h->commands, '\n');
+	if (str_starts(line, "EHLO")) {
+		say(c, c->tls && h->ehlo_tls != NULL ? h->ehlo_tls : h->ehlo != NULL ? h->ehlo : STREAMING);
+	} else if (str_starts(line, "STARTTLS")) {
+		say(c, "220 go");
+	} else if (str_starts(line, "AUTH")) {
+		say(c, h->auth);
+	} else if (str_starts(line, "MAIL")) {
+		h->mails++;
+		c->rcpts = 0;
+		if (h->hang_up_at_mail && c->taken >= h->hang_up_after)
+			leave(c);
+		else if (h->bye_after > 0 && c->taken >= h->bye_after) {
+			say(c, "421 4.7.0 enough for one connection");
+			leave(c);
+		} else
+			say(c, h->on_mail != NULL ? h->on_mail : "250 2.1.0 ok");
+	} else if (str_starts(line, "RCPT")) {
+		rcpt(c, line);
+	} else if (str_is(line, "DATA")) {
+		c->data = c->rcpts > 0;
+		say(c, c->data ? "354 go" : "554 5.5.1 no valid recipients");
+	} else if (str_starts(line, "BDAT ")) {
+		rest = str_skip(line, 5);
+		size = str_cut(rest, ' ', &rest);
+		assert_int_equal(str_u64(size, &c->chunk), 0);
+		if (c->chunk == 0)
+			message_end(c);
+		c->chunk_mode = c->chunk > 0;
+	} else if (str_is(line, "QUIT")) {
+		h->quits++;
+		say(c, "221 bye");
+		leave(c);
+	} else {
+		say(c, "250 ok");
+	}
+}
+
+static void
+peer_reads(struct conn *c, const char *p, size_t n)
+{
+	for (size_t i = 0; i < n && !c->eof; i++) {
+		if (c->chunk_mode) {
+			buf_addc(&c->h->content, p[i]);
+			if (--c->chunk == 0) {
+				c->chunk_mode = false;
+				message_end(c);
+			}
+			continue;
+		}
+		buf_addc(&c->line, p[i]);
+		if (p[i] != '\n')
+			continue;
+		struct ph_str line = str_head(buf_view(&c->line), c->line.len - 2);
+		if (!c->data) {
+			command(c, line);
+		} else if (str_is(line, ".")) {
+			c->data = false;
+			message_end(c);
+		} else {
+			buf_addstr(&c->h->content, buf_view(&c->line));
+		}
+		buf_clear(&c->line);
+	}
+}
+
+/* --- connections --- */
+
+static void
+conn_later(struct conn *c)
+{
+	if (!c->noted)
+		loop_defer(&W.loop, &c->note);
+	c->noted = true;
+}
+
+static void
+conn_run(struct ph_note *note)
+{
+	struct conn *c = container_of(note, struct conn, note);
+
+	c->noted = false;
+	if (c->closed) {
+		buf_free(&c->in);
+		buf_free(&c->line);
+		free(c);
+		return;
+	}
+	if (c->shaking) {
+		c->shaking = false;
+		if (!c->h->handshake_fails) {
+			c->tls = true;
+			c->h->secured++;
+		}
+		c->ev->secured(c, c->arg, c->h->handshake_fails ? PH_EPROTO : 0);
+		return;
+	}
+	if (c->in.len > 0) {
+		size_t used = c->ev->input(c, c->arg, buf_view(&c->in));
+		if (!c->closed && !c->shaking)
+			buf_eat(&c->in, used);
+	}
+	if (!c->closed && c->eof && !c->told && !c->shaking) {
+		c->told = true;
+		c->ev->closed(c, c->arg, PH_ECLOSED);
+	}
+}
+
+struct conn *
+conn_new(struct loop *l, struct stream *s, size_t max, const struct conn_events *ev, void *arg)
+{
+	struct conn *c = mem_new(struct conn);
+	struct host *h = (struct host *)(void *)s;
+
+	(void)l;
+	(void)max;
+	c->ev = ev;
+	c->arg = arg;
+	c->h = h;
+	c->note.run = conn_run;
+	h->connections++;
+	h->open++;
+	if (h->room > 0 && h->open > h->room)
+		say(c, "421 4.3.2 too many connections");
+	else
+		say(c, h->greeting != NULL ? h->greeting : "220 mx ESMTP");
+	conn_later(c);
+	return c;
+}
+
+static void
+pull(struct conn *c)
+{
+	struct iovec v[3];
+	int n;
+
+	while ((n = c->ev->output(c, c->arg, v, 3)) > 0) {
+		size_t all = 0;
+		for (int i = 0; i < n; i++) {
+			peer_reads(c, v[i].iov_base, v[i].iov_len);
+			all += v[i].iov_len;
+		}
+		c->ev->sent(c, c->arg, all);
+	}
+}
+
+void
+conn_kick(struct conn *c)
+{
+	pull(c);
+	if (c->in.len > 0 || c->eof)
+		conn_later(c);
+}
+
+void
+conn_close(struct conn **cp, bool polite)
+{
+	struct conn *c = *cp;
+
+	*cp = NULL;
+	assert_false(c->closed);
+	if (polite && !c->eof)
+		pull(c);
+	c->h->open--;
+	c->closed = true;
+	conn_later(c);
+}
+
+int
+conn_secure(struct conn *c, const struct ph_secure *p, struct ph_worker *w, const struct ph_secure_want *want)
+{
+	(void)w;
+	assert_ptr_equal(p, &W.secure);
+	assert_int_equal(want->side, PH_CLIENT);
+	assert_string_equal(want->name.p, W.endpoints[c->h - W.hosts].host);
+	buf_clear(&c->in);
+	c->shaking = true;
+	conn_later(c);
+	return 0;
+}
+
+bool
+conn_facts(struct conn *c, struct ph_secure_facts *out)
+{
+	*out = (struct ph_secure_facts){ .version = STR("TLSv1.3"), .cipher = STR("X"), .verified = W.verified };
+	if (!c->tls)
+		out->problem = STR("bad certificate");
+	return true;
+}
+
+int
+conn_binding(struct conn *c, const char *type, uint8_t *out, size_t *len)
+{
+	(void)c; (void)type; (void)out; (void)len;
+	return PH_ENOTSUP;
+}
+
+/* --- dialling --- */
+
+static void
+dial_run(struct ph_note *note)
+{
+	struct dial *d = container_of(note, struct dial, note);
+	struct dial_result res = { .status = PH_ENOENT, .why = "no further host to try" };
+	char why[120];
+
+	for (size_t i = d->first; i < d->hop->hosts.n && !d->ended; i++) {
+		size_t at = (size_t)(d->hop->hosts.v + i - W.endpoints);
+		if (d->skip[i])
+			continue;
+		if (W.hosts[at].refuses) {
+			snprintf(why, sizeof why, "%s[192.0.2.%u]:25: connection refused", d->hop->hosts.v[i].host, (unsigned)i + 1);
+			res = (struct dial_result){ .status = PH_EREFUSED, .why = why };
+			continue;
+		}
+		res = (struct dial_result){ .stream = (struct stream *)(void *)&W.hosts[at], .host = d->hop->hosts.v[i].host,
+			.host_index = i, .addr = { 4, 25, { 192, 0, 2, (uint8_t)(i + 1) } }, .why = "" };
+		break;
+	}
+	if (!d->ended)
+		d->fn(d->arg, &res);
+	free(d);
+}
+
+struct dial *
+dial_start(struct loop *l, struct resolver *r, const struct ph_next_hop *hop, size_t first, ph_duration limit,
+           void (*fn)(void *, const struct dial_result *), void *arg)
+{
+	struct dial *d = mem_new(struct dial);
+
+	(void)r;
+	(void)limit;
+	*d = (struct dial){ .hop = hop, .first = first, .fn = fn, .arg = arg, .note = { NULL, dial_run } };
+	loop_defer(l, &d->note);
+	return d;
+}
+
+void dial_skip(struct dial *d, const struct ph_addr *a) { d->skip[a->ip[3] - 1] = true; }
+void dial_cancel(struct dial **d) { if (*d != NULL) (*d)->ended = true; *d = NULL; }
+
+/* --- plugins --- */
+
+void worker_plugins_drop(struct worker_plugins *wp) { assert_true(wp->users > 0); wp->users--; }
+
+/* The local part's first letter says where to: 2 the second hop, f fail, d defer, else the first hop. */
+struct ph_route *
+route_ask(struct worker_plugins *wp, const struct envelope *env, const uint32_t *rcpts, size_t n, struct arena *arena,
+          struct route_answer *v, void (*done)(void *), void *arg, bool *answered)
+{
+	(void)wp;
+	(void)arena;
+	for (size_t i = 0; i < n; i++) {
+		char c = env->rcpts[rcpts[i]].to.full.p[0];
+		v[i] = c == 'f' ? (struct route_answer){ ROUTE_FAIL, NULL, PH_R_NO_SUCH_MAILBOX, STR("not here") }
+		     : c == 'd' ? (struct route_answer){ ROUTE_DEFER, NULL, PH_R_TRY_LATER, STR("no route") }
+		     : (struct route_answer){ ROUTE_HOP, c == '2' ? &W.hop2 : &W.hop, PH_R_NONE, STR("") };
+	}
+	*answered = !W.route_waits;
+	W.routed = done;
+	W.routed_arg = arg;
+	return (struct ph_route *)(void *)&W;
+}
+void route_cancel(struct ph_route **r) { *r = NULL; W.cancelled++; }
+
+const struct ph_secure *
+secure_find(struct worker_plugins *wp, const char *name, struct ph_worker **out_w)
+{
+	(void)wp; (void)name;
+	*out_w = NULL;
+	return W.have_secure ? &W.secure : NULL;
+}
+
+struct ph_sasl { int unused; };
+struct ph_str
+sasl_choose(struct worker_plugins *wp, const struct ph_next_hop *hop, struct ph_str offered, bool secure)
+{
+	(void)wp; (void)hop; (void)secure;
+	return str_is(offered, "PLAIN") ? STR("PLAIN") : (struct ph_str){ NULL, 0 };
+}
+struct ph_sasl *
+sasl_begin(struct worker_plugins *wp, enum ph_side side, struct ph_str name, const struct facts *facts,
+           const struct ph_next_hop *hop, bool secure, void (*answered)(void *, const struct sasl_out *), void *arg)
+{
+	(void)wp; (void)side; (void)name; (void)facts; (void)hop; (void)secure; (void)answered; (void)arg;
+	return mem_new(struct ph_sasl);
+}
+bool
+sasl_step(struct ph_sasl *x, struct ph_str in, bool has_in, struct sasl_out *o)
+{
+	(void)x; (void)in; (void)has_in;
+	*o = (struct sasl_out){ .result = W.sasl_result, .output = { "\0u\0p", 4 }, .has_output = true };
+	return true;
+}
+void sasl_set_binding(struct ph_sasl *x, int (*b)(void *, const char *, uint8_t *, size_t *), void *arg)
+{ (void)x; (void)b; (void)arg; }
+void sasl_end(struct ph_sasl **x) { free(*x); *x = NULL; }
+
+int plug_session_open(struct plug_session *ps) { (void)ps; W.sessions++; return 0; }
+int plug_txn_open(struct plug_session *ps) { (void)ps; return 0; }
+void plug_session_close(struct plug_session *ps) { (void)ps; W.sessions--; if (W.suspended == ps) { W.suspended = NULL; W.cancelled_hooks++; } }
+void plug_cancel(struct plug_session *ps) { if (W.suspended == ps) { W.suspended = NULL; W.cancelled_hooks++; } }
+bool
+plug_ask(struct plug_session *ps, enum ph_hook hook, struct plug_outcome *o)
+{
+	*o = (struct plug_outcome){ PH_CONTINUE, PH_R_NONE, STR("") };
+	if (ps->wp->gen->hooks[hook].n == 0)
+		return true;
+	W.seen[hook]++;
+	if (W.suspends) {
+		W.suspended = ps;
+		return false;
+	}
+	o->verdict = hook == PH_HOOK_ATTEMPT ? W.attempt_verdict : W.response_verdict;
+	o->reply = W.reply;
+	o->text = STR("said by a plugin");
+	return true;
+}
+void plug_observe(struct plug_session *ps, enum ph_hook hook) { assert_non_null(ps->rcpt); assert_true(ps->outcome_text.n > 0); W.seen[hook]++; }
+
+/* --- store --- */
+
+static void
+store_answer(struct ph_store_request *r)
+{
+	r->status = W.store_status;
+	if (r->op == PH_STORE_READ && r->status == 0) {
+		r->meta = buf_view(&W.stored_meta);
+		r->progress = buf_view(&W.stored_progress);
+		r->content = W.store_content_elsewhere ? content_stored(strlen(W.stored)) : content_new();
+		if (!W.store_content_elsewhere)
+			content_append(r->content, W.stored, strlen(W.stored), 0);
+	} else if (r->op == PH_STORE_READ_PART && r->status == 0) {
+		if ((int)r->offset == W.fail_part_at)
+			r->status = PH_EIO;
+		W.parts++;
+		if (r->want > W.biggest_part)
+			W.biggest_part = r->want;
+		r->bytes = str_make(W.stored + r->offset, (size_t)r->want);
+	}
+	r->done(r);
+}
+
+static void store_note(struct ph_note *n) { store_answer(container_of(n, struct ph_store_request, note)); }
+void ph_store_release(struct ph_store_request *r) { (void)r; W.released++; }
+
+static void
+world_submit(void *arg, struct ph_store_request *r)
+{
+	(void)arg;
+	r->note.run = store_note;
+	if (W.store_waits)
+		W.asked[W.nasked++] = r;
+	else
+		ph_post(r->home, &r->note);
+}
+
+/* --- jobs --- */
+
+static void
+came_back(struct ph_note *n)
+{
+	assert_true(W.nback < 300);
+	W.back[W.nback++] = container_of(n, struct job, note);
+}
+
+static struct job *
+job_for(const char *rcpts, const char *content)
+{
+	struct job *j = job_new();
+	struct arena arena;
+	struct envelope env;
+	struct buf meta = { 0 };
+	const char *why;
+
+	arena_init(&arena, 1024);
+	envelope_init(&env, &arena);
+	assert_int_equal(address_parse(STR("s@x.example"), &arena, &env.from, &why), 0);
+	while (*rcpts != '\0') {
+		size_t n = strcspn(rcpts, " ");
+		char text[80];
+		struct recipient *r = envelope_add(&env);
+		snprintf(text, sizeof text, "%.*s@y.example", (int)n, rcpts);
+		assert_int_equal(address_parse(str_of(text), &arena, &r->to, &why), 0);
+		rcpts += n + (rcpts[n] == ' ');
+	}
+	envelope_encode(&env, &meta);
+	j->home = &W.home;
+	j->back = came_back;
+	j->kind = JOB_DELIVER;
+	j->id = id_new();
+	if (content != NULL) {
+		j->meta_len = meta.len;
+		j->meta = mem_strndup(meta.data + meta.head, meta.len);
+		j->content = content_new();
+		content_append(j->content, content, strlen(content), 0);
+		buf_free(&meta);
+	} else {                /* to be read from the store */
+		buf_free(&W.stored_meta);
+		W.stored_meta = meta;
+	}
+	arena_reset(&arena);
+	return j;
+}
+
+static void
+world_site(void *arg, struct site_info *s)
+{
+	(void)arg;
+	(void)s;
+	W.sites++;
+}
+
+static const struct deliver_ops world_ops = { .submit = world_submit, .site = world_site };
+
+/* The site that all go to, as the queue would know it. */
+static struct site_info *
+world_site_info(void)
+{
+	struct arena arena;
+	struct envelope env;
+	struct recipient *r;
+	struct site_info *s;
+
+	arena_init(&arena, 512);
+	envelope_init(&env, &arena);
+	r = envelope_add(&env);
+	r->to.full = STR("a@y.example");
+	s = deliver_site_of(W.d, &env);
+	arena_reset(&arena);
+	return s;
+}
+
+static struct job *
+give(struct job *j)
+{
+	bool waits = W.route_waits;
+
+	W.route_waits = false;
+	if (j->kind != JOB_ROUTE && j->site == NULL)
+		j->site = world_site_info();
+	W.route_waits = waits;
+	deliver_job(W.d, j);
+	return j;
+}
+
+static struct job *post(const char *rcpts) { return give(job_for(rcpts, "Subject: x\r\n\r\nbody\r\n")); }
+
+static void
+grant(int64_t n)
+{
+	struct site_info *s = world_site_info();
+	deliver_grant(W.d, s, n);
+	site_info_unref(&s);
+}
+
+static void on_stopped(void *arg) { (void)arg; W.stopped++; }
+static void no_log(const char *p, size_t n) { (void)p; (void)n; }
+
+static int
+world_setup(void **state)
+{
+	static const char *const names[] = { "one.example", "two.example", "three.example", "four.example" };
+
+	(void)state;
+	memset(&W, 0, sizeof W);
+	W.loop.now = 1000000;
+	W.loop.end = &W.loop.first;
+	mailbox_init(&W.loop.box, NULL);
+	mailbox_init(&W.home, NULL);
+	W.wp.gen = W.wp2.gen = &W.gen;
+	for (int i = 0; i < 4; i++)
+		W.endpoints[i] = (struct ph_endpoint){ names[i], 25, false };
+	W.hop = (struct ph_next_hop){ .size = sizeof W.hop, .name = "smart", .hosts = { W.endpoints, 1 }, .default_port = 25 };
+	W.hop2 = (struct ph_next_hop){ .size = sizeof W.hop2, .name = "other", .hosts = { W.endpoints + 3, 1 }, .default_port = 25 };
+	W.cfg = (struct deliver_config){ .hostname = STR("relay.example"), .max_connections = 50, .idle_timeout_ms = 30000,
+		.connect_timeout_ms = 10000, .window_messages = 32, .chunking = true, .pipelining = true };
+	W.stored = "Subject: stored\r\n\r\nbody\r\n";
+	W.fail_part_at = -1;
+	W.sasl_result = PH_SASL_DONE;
+	log_level = PH_TRACE;
+	log_use(no_log);
+	W.d = deliver_new(&W.loop, NULL, &W.cfg, &world_ops, NULL, NULL);
+	deliver_generation(W.d, &W.wp, &W.cfg);
+	return 0;
+}
+
+/* All jobs are home, all connections closed, every plugin use given back. */
+static int
+world_teardown(void **state)
+{
+	uint64_t expected = content_memory();
+
+	(void)state;
+	W.suspends = false;
+	deliver_stop(W.d, 1000, on_stopped, NULL);
+	advance(2000);
+	assert_int_equal(W.stopped, 1);
+	deliver_free(&W.d);
+	settle();
+	for (unsigned i = 0; i < W.nback; i++)
+		job_free(&W.back[i]);
+	assert_int_equal(W.wp.users, 0);
+	assert_int_equal(W.wp2.users, 0);
+	assert_int_equal(W.sessions, 0);
+	assert_true(content_memory() <= expected);
+	assert_null(heap_min(&W.loop.timers));
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(W.hosts[i].open, 0);
+		buf_free(&W.hosts[i].commands);
+		buf_free(&W.hosts[i].content);
+	}
+	buf_free(&W.stored_meta);
+	buf_free(&W.stored_progress);
+	heap_free(&W.loop.timers);
+	log_flush();
+	return 0;
+}
+
+static bool
+has(const struct buf *b, const char *text)
+{
+	return b->len > 0 && memmem(b->data + b->head, b->len, text, strlen(text)) != NULL;
+}
+
+/* Outcomes of a job as text: "D250 F550 X451"; X deferred, - none. */
+static const char *
+outcomes(const struct job *j)
+{
+	static char text[400];
+	size_t n = 0;
+
+	text[0] = '\0';
+	for (uint32_t i = 0; i < j->nrcpts && n < 380; i++)
+		n += (size_t)snprintf(text + n, sizeof text - n, "%s%c%u", i > 0 ? " " : "", "-DXF"[j->rcpts[i].outcome], j->rcpts[i].code);
+	return text;
+}
+
+#endif
