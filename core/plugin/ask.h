@@ -16,8 +16,9 @@ struct route_answer {           /* per recipient asked */
 	enum ph_reply reply; struct ph_str text;        /* in arena */
 };
 struct ph_route;                /* the question */
-/* v[i] answers rcpts[i] (indexes into env). *answered true: now. false: done(arg) later, and a
- * router that is abandoned by route_cancel is told. Recipients that no router answered are ROUTE_DEFER "no route". Memory from arena, which must outlive it. */
+/* v[i] answers rcpts[i] (indexes into env). *answered true: now; false: done(arg) later.
+ * Recipients that no router answered are ROUTE_DEFER "no route". Memory from arena, which
+ * must outlive it. */
 struct ph_route *route_ask(struct worker_plugins *wp, const struct envelope *env,
                            const uint32_t *rcpts, size_t n,
                            struct arena *arena, struct route_answer *v,
