@@ -176,11 +176,10 @@ test_next_host(void **state)
 		{ { .greeting = "554 5.7.1 go away" } },
 		{ { .greeting = "HTTP/1.0 400 x" } },
 		{ { .ehlo = "451 4.3.0 later\r\n" } },
-		{ { .hang_up_at_mail = true } },        /* not a host that fails: see below */
 	};
 	(void)state;
 
-	for (size_t i = 0; i + 1 < sizeof cases / sizeof cases[0]; i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		world_setup(NULL);
 		W.hop.hosts.n = 2;
 		W.hosts[0] = cases[i].one;
