@@ -589,6 +589,20 @@ a_layer_carries_bytes_both_ways(void **state)
 }
 
 static void
+a_burst_larger_than_all_buffers_gets_through_the_layer(void **state)
+{
+	(void)state;
+	char block[4000];
+	put_on();
+	for (size_t i = 0; i < sizeof block; i++)
+		block[i] = (char)((i % 10 == 9 ? '\n' : 'x') ^ TOY_KEY);
+	fake_send(p, block, sizeof block);      /* one read of ciphertext, many of plaintext */
+	fake_run_until_idle();
+	assert_int_equal(o.lines.len, 9 + sizeof block);
+	assert_int_equal(o.closed_calls, 0);
+}
+
+static void
 commands_smuggled_in_the_clear_are_dropped(void **state)
 {
 	(void)state;
@@ -733,7 +747,8 @@ main(void)
 		T(output_waits_for_room_and_keeps_its_order), T(a_polite_close_sends_what_is_left),
 		T(a_polite_close_gives_up), T(a_rude_close_is_at_once),
 		T(the_loop_can_be_freed_while_last_words_are_sent),
-		T(a_layer_carries_bytes_both_ways), T(commands_smuggled_in_the_clear_are_dropped),
+		T(a_layer_carries_bytes_both_ways),
+		T(a_burst_larger_than_all_buffers_gets_through_the_layer), T(commands_smuggled_in_the_clear_are_dropped),
 		T(replies_from_before_the_layer_leave_in_the_clear), T(a_client_side_speaks_first),
 		T(a_provider_may_refuse), T(a_failed_handshake_is_told_with_its_alert_sent),
 		T(who_leaves_during_the_handshake_is_closed), T(after_the_layers_goodbye_nothing_is_read),
