@@ -34,7 +34,8 @@ all_decided(struct attempt *a, enum ph_verdict v, enum ph_reply reply, struct ph
 	if (text.n == 0)
 		text = str_of(ph_reply_text(r));
 	outcome_rest(a, fail ? JR_FAILED : JR_DEFERRED, 0,
-	    str_of(arena_printf(&a->job->arena, "%s " STR_FMT, ph_reply_enhanced(r), STR_ARG(text))));
+	    str_of(
+		arena_printf(&a->job->arena, "%s " STR_FMT, ph_reply_enhanced(r), STR_ARG(text))));
 	deliver_finish(a, JOB_TRIED);
 }
 
@@ -161,8 +162,11 @@ attempt_send(struct attempt *a, struct link *l)
 	if (a->remote == NULL || strcmp(a->remote, l->remote) != 0)
 		a->remote = arena_strndup(&job->arena, l->remote, strlen(l->remote));
 	a->dsn = (smtp_client_extensions(l->client) & SMTP_EXT_DSN) != 0;
-	*t = (struct smtp_client_txn){ .env = &job->env, .content = job->content, .arena = &job->arena,
-		.size = ph_content_size(job->content), .arg = a };
+	*t = (struct smtp_client_txn){ .env = &job->env,
+		.content = job->content,
+		.arena = &job->arena,
+		.size = ph_content_size(job->content),
+		.arg = a };
 	/* What is not in memory is declared 8-bit, which is never wrong. */
 	t->eight_bit = job->env.body != BODY_7BIT || !ph_content_in_memory(job->content) ||
 	               has_eight_bit(job->content);
@@ -228,7 +232,8 @@ attempt_lost(struct attempt *a, struct ph_str why)
 		pool_wait(a->pool, a, true);
 		return;
 	}
-	if (!t->answered && !t->sent && (kept || !begun) && a->retries < RETRIES_MAX && a->unreadable == 0) {
+	if (!t->answered && !t->sent && (kept || !begun) && a->retries < RETRIES_MAX &&
+	    a->unreadable == 0) {
 		a->retries++;
 		pool_wait(a->pool, a, true);
 		return;
@@ -239,9 +244,12 @@ attempt_lost(struct attempt *a, struct ph_str why)
 	}
 	a->job->site_ok = true;
 	if (t->sent)
-		text = arena_printf(&a->job->arena, "4.4.2 connection lost while waiting for the final reply (" STR_FMT ")", STR_ARG(why));
+		text = arena_printf(&a->job->arena,
+		    "4.4.2 connection lost while waiting for the final reply (" STR_FMT ")",
+		    STR_ARG(why));
 	else
-		text = arena_printf(&a->job->arena, "4.4.2 connection lost (" STR_FMT ")", STR_ARG(why));
+		text = arena_printf(
+		    &a->job->arena, "4.4.2 connection lost (" STR_FMT ")", STR_ARG(why));
 	for (uint32_t i = 0; i < t->nrcpts; i++)
 		if (t->rcpts[i].code == 0)
 			outcome_set(a, t->rcpts[i].index, JR_DEFERRED, 0, str_of(text));

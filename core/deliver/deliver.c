@@ -264,7 +264,8 @@ grace_over(struct timer *t)
 	list_each(pi, &d->all_pools) {
 		struct pool *p = container_of(pi, struct pool, all);
 		while (!list_empty(&p->links))
-			link_lost(container_of(p->links.next, struct link, link), STR("shutting down"));
+			link_lost(
+			    container_of(p->links.next, struct link, link), STR("shutting down"));
 	}
 	deliver_check_stopped(d);
 }

@@ -20,14 +20,17 @@ struct deliver_config {
 	bool chunking, pipelining;
 };
 struct deliver_ops {
-	void (*submit)(void *arg, struct ph_store_request *r);  /* store; home is the loop's mailbox */
+	void (*submit)(
+	    void *arg, struct ph_store_request *r); /* store; home is the loop's mailbox */
 	void (*site)(void *arg, struct site_info *site);        /* tell the queue (queue_site) */
 };
 struct deliver;
 struct deliver *deliver_new(struct loop *l, struct resolver *r, const struct deliver_config *cfg,
                             const struct deliver_ops *ops, void *arg, const struct log_ctx *log);
-/* New generation: new attempts use it; connections made under old ones finish their message and close. */
-void deliver_generation(struct deliver *d, struct worker_plugins *wp, const struct deliver_config *cfg);
+/* New generation: new attempts use it; connections made under old ones finish their message and
+ * close. */
+void deliver_generation(
+    struct deliver *d, struct worker_plugins *wp, const struct deliver_config *cfg);
 void deliver_job(struct deliver *d, struct job *job);           /* takes it; job_return later */
 void deliver_grant(struct deliver *d, struct site_info *site, int64_t connections);
 /* Finish what is on the wire for grace_ms, return the rest, close; then done(arg). */

@@ -199,7 +199,8 @@ void attempt_more(struct attempt *a);           /* after a part: the next, or th
 
 /* --- outcome.c --- */
 void outcome_begin(struct attempt *a);          /* of the replies in txn.rcpts; then attempt_more */
-void outcome_set(struct attempt *a, uint32_t place, enum job_rcpt_outcome o, int code, struct ph_str reply);
+void outcome_set(
+    struct attempt *a, uint32_t place, enum job_rcpt_outcome o, int code, struct ph_str reply);
 void outcome_rest(struct attempt *a, enum job_rcpt_outcome o, int code, struct ph_str reply);
 void outcome_answered(struct attempt *a, const struct plug_outcome *o);
 

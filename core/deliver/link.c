@@ -55,8 +55,9 @@ link_dirty(struct link *l)
 unsigned
 link_slots(const struct link *l)
 {
-	uint64_t most = (uint64_t)(l->hop->messages_per_connection > 0 ? l->hop->messages_per_connection
-	                                                              : l->d->cfg.messages_per_connection);
+	uint64_t most =
+	    (uint64_t)(l->hop->messages_per_connection > 0 ? l->hop->messages_per_connection
+							   : l->d->cfg.messages_per_connection);
 	unsigned slots;
 
 	if (l->state != LINK_READY || l->closing || l->over)
@@ -88,7 +89,8 @@ static void
 add_remote_why(struct link *l, struct ph_str why)
 {
 	char text[900];
-	int n = snprintf(text, sizeof text, "%s: %.*s", l->remote, (int)(why.n < 500 ? why.n : 500), why.p);
+	int n = snprintf(
+	    text, sizeof text, "%s: %.*s", l->remote, (int)(why.n < 500 ? why.n : 500), why.p);
 
 	add_why(l, str_make(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1));
 }
@@ -201,7 +203,8 @@ link_end(struct link *l)
 	l->over_why = (struct buf){ 0 };
 	if (l->redial_clear && !l->closing)
 		link_redial_clear(l);
-	else if (l->state != LINK_READY || (l->submitted == 0 && l->pool->nwaiting > 0 && !l->closing)) {
+	else if (l->state != LINK_READY ||
+		 (l->submitted == 0 && l->pool->nwaiting > 0 && !l->closing)) {
 		/* One that greets and leaves has not worked either. */
 		link_fail(l, buf_view(&why), l->over_next, l->over_refused);
 	} else {
@@ -216,7 +219,8 @@ void
 link_touch(struct link *l)
 {
 	int64_t now = loop_now(l->d->loop), wait = smtp_client_timeout_ms(l->client);
-	int64_t idle = l->hop->idle_timeout.ms > 0 ? l->hop->idle_timeout.ms : l->d->cfg.idle_timeout_ms;
+	int64_t idle =
+	    l->hop->idle_timeout.ms > 0 ? l->hop->idle_timeout.ms : l->d->cfg.idle_timeout_ms;
 
 	if (wait == 0)
 		wait = idle > 0 ? idle : 1;
@@ -432,7 +436,8 @@ link_connected(struct link *l, const struct dial_result *res)
 	if (strcmp(addr, l->host_name) == 0)
 		snprintf(l->remote, sizeof l->remote, "%s:%u", addr, res->addr.port);
 	else
-		snprintf(l->remote, sizeof l->remote, "%.240s[%s]:%u", l->host_name, addr, res->addr.port);
+		snprintf(l->remote, sizeof l->remote, "%.240s[%s]:%u", l->host_name, addr,
+		    res->addr.port);
 	d->counts.connections++;
 	l->client = smtp_client_new(&cfg);
 	l->conn = conn_new(d->loop, res->stream, MAX_INPUT, &link_conn_events, l);

@@ -53,9 +53,10 @@ link_secured(struct link *l, int status)
 	}
 	if (status != 0)
 		(void)conn_facts(l->conn, &facts);
-	snprintf(text, sizeof text, "4.7.5 %s: %.*s", open ? "certificate not verified" : "TLS handshake failed",
-	         (int)(facts.problem.n < 300 ? facts.problem.n : 300),
-	         facts.problem.n > 0 ? facts.problem.p : ph_strerror(status));
+	snprintf(text, sizeof text, "4.7.5 %s: %.*s",
+	    open ? "certificate not verified" : "TLS handshake failed",
+	    (int)(facts.problem.n < 300 ? facts.problem.n : 300),
+	    facts.problem.n > 0 ? facts.problem.p : ph_strerror(status));
 	l->redial_clear = l->hop->tls == PH_TLS_OPPORTUNISTIC;
 	link_over(l, str_of(text), true, false);
 }
@@ -84,7 +85,9 @@ say(struct link *l, const struct sasl_out *o, bool first, struct ph_str mechanis
 		mem_wipe(b64.data, b64.cap);
 		buf_free(&b64);
 	} else if (first) {
-		link_over(l, str_of(o->problem != NULL ? o->problem : "4.7.0 the login mechanism failed"), true, false);
+		link_over(l,
+		    str_of(o->problem != NULL ? o->problem : "4.7.0 the login mechanism failed"),
+		    true, false);
 	} else {
 		smtp_client_auth_step(l->client, (struct ph_str){ NULL, 0 });
 	}
@@ -112,10 +115,13 @@ link_auth(struct link *l, struct ph_str offered)
 	char text[400];
 
 	if (mechanism.p != NULL)
-		l->sasl = sasl_begin(l->wp, PH_CLIENT, mechanism, NULL, l->hop, l->secure, first_answered, l);
+		l->sasl = sasl_begin(
+		    l->wp, PH_CLIENT, mechanism, NULL, l->hop, l->secure, first_answered, l);
 	if (l->sasl == NULL) {
-		snprintf(text, sizeof text, "4.7.0 no usable login mechanism%s, the remote offers %.*s",
-		         l->secure ? "" : " without TLS", (int)(offered.n < 200 ? offered.n : 200), offered.p);
+		snprintf(text, sizeof text,
+		    "4.7.0 no usable login mechanism%s, the remote offers %.*s",
+		    l->secure ? "" : " without TLS", (int)(offered.n < 200 ? offered.n : 200),
+		    offered.p);
 		link_over(l, str_of(text), true, false);
 		return;
 	}
@@ -153,8 +159,10 @@ link_auth_failed(struct link *l, int code, struct ph_str text)
 	buf_adds(&why, "login refused: ");
 	buf_addstr(&why, text);
 	if (code >= 500)
-		log_event(PH_ERROR, l->d->log, "deliver.login-refused", LOG_C("site", l->pool->info->name),
-		    LOG_C("login", l->hop->login != NULL ? l->hop->login : ""), LOG_S("reply", text));
+		log_event(PH_ERROR, l->d->log, "deliver.login-refused",
+		    LOG_C("site", l->pool->info->name),
+		    LOG_C("login", l->hop->login != NULL ? l->hop->login : ""),
+		    LOG_S("reply", text));
 	link_over(l, buf_view(&why), code < 500, code >= 500);
 	buf_free(&why);
 }

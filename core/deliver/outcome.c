@@ -6,14 +6,19 @@
 #include "deliver/deliver_private.h"
 
 static const char *const events[] = {
-	[JR_DELIVERED] = "deliver.delivered", [JR_DEFERRED] = "deliver.deferred", [JR_FAILED] = "deliver.failed",
+	[JR_DELIVERED] = "deliver.delivered",
+	[JR_DEFERRED] = "deliver.deferred",
+	[JR_FAILED] = "deliver.failed",
 };
 static const enum ph_hook observers[] = {
-	[JR_DELIVERED] = PH_HOOK_DELIVERED, [JR_DEFERRED] = PH_HOOK_DEFERRED, [JR_FAILED] = PH_HOOK_BOUNCED,
+	[JR_DELIVERED] = PH_HOOK_DELIVERED,
+	[JR_DEFERRED] = PH_HOOK_DEFERRED,
+	[JR_FAILED] = PH_HOOK_BOUNCED,
 };
 
 void
-outcome_set(struct attempt *a, uint32_t place, enum job_rcpt_outcome o, int code, struct ph_str reply)
+outcome_set(
+    struct attempt *a, uint32_t place, enum job_rcpt_outcome o, int code, struct ph_str reply)
 {
 	struct deliver *d = a->d;
 	struct job *job = a->job;
@@ -30,7 +35,8 @@ outcome_set(struct attempt *a, uint32_t place, enum job_rcpt_outcome o, int code
 	d->counts.failed += o == JR_FAILED;
 	log_event(PH_INFO, d->log, events[o], LOG_ID("mid", job->id), LOG_S("to", rcpt->to.full),
 	    LOG_C("site", a->pool != NULL ? a->pool->info->name : ""), LOG_S("remote", r->remote),
-	    LOG_S("reply", reply), LOG_I("ms", a->started > 0 ? loop_now(d->loop) - a->started : 0));
+	    LOG_S("reply", reply),
+	    LOG_I("ms", a->started > 0 ? loop_now(d->loop) - a->started : 0));
 	if (a->ps != NULL && plug_listens(a->ps, observers[o])) {
 		a->ps->rcpt = rcpt;
 		a->ps->outcome_text = reply;
@@ -74,7 +80,8 @@ static void
 settle(struct attempt *a, const struct smtp_client_rcpt *r)
 {
 	if (r->ours)
-		outcome_set(a, r->index, outcome_of(r->code), 0, str_skip(r->reply, r->reply.n > 4 ? 4 : 0));
+		outcome_set(a, r->index, outcome_of(r->code), 0,
+		    str_skip(r->reply, r->reply.n > 4 ? 4 : 0));
 	else
 		outcome_set(a, r->index, outcome_of(r->code), r->code, r->reply);
 }
@@ -91,7 +98,8 @@ decided(struct attempt *a, const struct smtp_client_rcpt *r, const struct plug_o
 	}
 	text = o->text.n > 0 ? o->text : str_of(ph_reply_text(o->reply));
 	outcome_set(a, r->index, outcome_of(ph_reply_code(o->reply)), 0,
-	    str_of(arena_printf(&a->job->arena, "%s " STR_FMT, ph_reply_enhanced(o->reply), STR_ARG(text))));
+	    str_of(arena_printf(
+		&a->job->arena, "%s " STR_FMT, ph_reply_enhanced(o->reply), STR_ARG(text))));
 }
 
 static void

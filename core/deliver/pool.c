@@ -206,7 +206,8 @@ open_links(struct pool *p)
 {
 	struct deliver *d = p->d;
 
-	while (p->nwaiting > (uint64_t)p->nconnecting * p->slots_seen && p->nlinks < pool_limit(p) &&
+	while (p->nwaiting > (uint64_t)p->nconnecting * p->slots_seen &&
+	       p->nlinks < pool_limit(p) &&
 	       (p->calm_until <= loop_now(d->loop) || p->nlinks == 0)) {
 		if (d->nlinks >= d->cfg.max_connections)
 			close_idle_elsewhere(p);

@@ -33,8 +33,9 @@ site_make(const struct ph_next_hop *hop)
 	buf_adds(&key, hop->name);
 	buf_addc(&key, '\0');
 	for (size_t i = 0; i < hop->hosts.n; i++)
-		buf_printf(&key, "%s%s:%u,", hop->hosts.v[i].literal ? "=" : "", hop->hosts.v[i].host,
-		           hop->hosts.v[i].port != 0 ? hop->hosts.v[i].port : hop->default_port);
+		buf_printf(&key, "%s%s:%u,", hop->hosts.v[i].literal ? "=" : "",
+		    hop->hosts.v[i].host,
+		    hop->hosts.v[i].port != 0 ? hop->hosts.v[i].port : hop->default_port);
 	buf_printf(&key, "%ctls=%d", '\0', (int)hop->tls);
 	buf_printf(&key, "%c%s", '\0', hop->tls_provider != NULL ? hop->tls_provider : "");
 	buf_printf(&key, "%c%s", '\0', hop->auth != NULL ? hop->auth : "");

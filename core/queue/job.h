@@ -19,7 +19,8 @@ struct site_info {
 	char *key, *name;
 	int64_t connections, messages_per_connection;
 };
-struct site_info *site_info_new(struct ph_str key, struct ph_str name, int64_t connections, int64_t messages_per_connection);
+struct site_info *site_info_new(struct ph_str key, struct ph_str name, int64_t connections,
+                                int64_t messages_per_connection);
 struct site_info *site_info_ref(struct site_info *s);
 void site_info_unref(struct site_info **s);
 
@@ -44,7 +45,9 @@ struct job_rcpt {
 	struct ph_str remote;   /* "relay.example.com[192.0.2.1]:25" */
 	bool dsn_passed;        /* the next hop offers DSN: it sends success reports */
 };
-struct job_group { struct site_info *site; uint32_t *rcpts; uint32_t n; };  /* a reference; in job->arena */
+/* A reference; in job->arena. A ROUTED job may have rcpts, too: those that routers
+ * refused or put off, and that are in no group. */
+struct job_group { struct site_info *site; uint32_t *rcpts; uint32_t n; };
 
 struct job {
 	struct ph_note note;            /* travels both ways; run set by the receiver's side */
@@ -57,7 +60,7 @@ struct job {
 	struct site_info *site;         /* a reference; NULL for an unknown site */
 	unsigned worker;                /* who has it */
 	void *item;                     /* the queue's */
-	uint32_t *only; uint32_t nonly; /* recipients of this lease; NULL: all pending. job->arena */
+	uint32_t *only; uint32_t nonly; /* recipients of it; NULL: all pending. job->arena */
 	/* the message: hot, or NULL and to be read from the store by the worker */
 	char *meta; size_t meta_len;    /* malloc'd */
 	struct ph_content *content;     /* a reference */

@@ -86,9 +86,9 @@ client_fail(struct smtp_client *c, int status, int code, struct ph_str text)
 bool
 smtp_client_event(struct smtp_client *c, struct smtp_client_event *ev)
 {
-	static const uint8_t order[] = { SMTP_EV_AUTH_OK, SMTP_EV_READY, SMTP_EV_STARTTLS, SMTP_EV_AUTH,
-	                                 SMTP_EV_AUTH_STEP, SMTP_EV_AUTH_FAILED, SMTP_EV_TXN,
-	                                 SMTP_EV_WANT, SMTP_EV_FAILED, SMTP_EV_QUIT };
+	static const uint8_t order[] = { SMTP_EV_AUTH_OK, SMTP_EV_READY, SMTP_EV_STARTTLS,
+		SMTP_EV_AUTH, SMTP_EV_AUTH_STEP, SMTP_EV_AUTH_FAILED, SMTP_EV_TXN, SMTP_EV_WANT,
+		SMTP_EV_FAILED, SMTP_EV_QUIT };
 
 	if (c->pending == 0 && list_empty(&c->done))
 		return false;
@@ -368,7 +368,8 @@ smtp_client_free_slots(const struct smtp_client *c)
 	room -= c->nopen;
 	if (c->max_mails > 0) {
 		unsigned queued = c->nopen - c->nput;
-		unsigned left = c->max_mails > c->mails + queued ? c->max_mails - c->mails - queued : 0;
+		unsigned left =
+		    c->max_mails > c->mails + queued ? c->max_mails - c->mails - queued : 0;
 		if (room > left)
 			room = left;
 	}

@@ -25,7 +25,7 @@ struct smtp_client_config {
 	bool lmtp;                      /* reserved */
 	bool use_chunking, use_pipelining;      /* false: not even when offered */
 	enum { SMTP_CLIENT_TLS_NO, SMTP_CLIENT_TLS_IF, SMTP_CLIENT_TLS_MUST } starttls;
-	bool auth;                      /* a login follows when mechanisms are offered; else refused */
+	bool auth;      /* a login follows when mechanisms are offered; else refused */
 };
 
 struct smtp_client_rcpt {
@@ -65,12 +65,12 @@ enum smtp_client_event_kind {
 	SMTP_EV_READY,          /* once: EHLO (and TLS, AUTH) are over, transactions flow */
 	SMTP_EV_STARTTLS,       /* remote said 220: put the layer on, drop buffered clear text,
 	                         * then smtp_client_secured */
-	SMTP_EV_AUTH,           /* text: offered mechanisms "PLAIN LOGIN"; answer smtp_client_auth */
+	SMTP_EV_AUTH,           /* text: offered mechanisms, "PLAIN LOGIN"; smtp_client_auth */
 	SMTP_EV_AUTH_STEP,      /* text: challenge, base64 as received */
 	SMTP_EV_AUTH_OK,
 	SMTP_EV_AUTH_FAILED,    /* code, text */
 	SMTP_EV_WANT,           /* txn: needs stored content at txn->offset; smtp_client_content */
-	SMTP_EV_TXN,            /* txn finished: all rcpts have outcomes, it is the caller's again */
+	SMTP_EV_TXN,            /* txn: all rcpts have outcomes, it is the caller's again */
 	SMTP_EV_FAILED,         /* greeting or EHLO refused (code, text), TLS missing, protocol
 	                         * violated; close. Open txns: smtp_client_end gives them back */
 	SMTP_EV_QUIT,           /* our QUIT was answered; close */
@@ -79,24 +79,28 @@ struct smtp_client_event {
 	enum smtp_client_event_kind kind;
 	struct smtp_client_txn *txn;
 	int code;               /* of the remote; 0 for our own reasons */
-	int status;             /* FAILED: PH_EPROTO, PH_EREFUSED (5xx greeting), PH_EBUSY (4xx), PH_ENOTSUP */
+	int status;             /* FAILED: PH_EPROTO, PH_EREFUSED (5xx greeting), PH_EBUSY (4xx),
+	                         * PH_ENOTSUP */
 	struct ph_str text;     /* valid until the next feed */
 };
 
 /* What EHLO told. */
-enum { SMTP_EXT_PIPELINING = 1, SMTP_EXT_CHUNKING = 2, SMTP_EXT_8BITMIME = 4, SMTP_EXT_BINARYMIME = 8,
-       SMTP_EXT_SMTPUTF8 = 16, SMTP_EXT_DSN = 32, SMTP_EXT_SIZE = 64, SMTP_EXT_STARTTLS = 128,
+enum { SMTP_EXT_PIPELINING = 1, SMTP_EXT_CHUNKING = 2, SMTP_EXT_8BITMIME = 4,
+       SMTP_EXT_BINARYMIME = 8, SMTP_EXT_SMTPUTF8 = 16, SMTP_EXT_DSN = 32,
+       SMTP_EXT_SIZE = 64, SMTP_EXT_STARTTLS = 128,
        SMTP_EXT_ENHANCED = 256, SMTP_EXT_LIMITS = 512, SMTP_EXT_AUTH = 1024 };
 
 struct smtp_client;
 struct smtp_client *smtp_client_new(const struct smtp_client_config *cfg);
 void smtp_client_free(struct smtp_client **c);          /* end first if txns are open */
-/* Consumes whole replies from *in. Events wait in a queue. 0 or PH_EPROTO (then FAILED is queued). */
+/* Consumes whole replies from *in. Events wait to be taken. 0 or PH_EPROTO (then FAILED is one). */
 int  smtp_client_feed(struct smtp_client *c, struct ph_str *in);
 bool smtp_client_event(struct smtp_client *c, struct smtp_client_event *ev);
 void smtp_client_secured(struct smtp_client *c);        /* starts over with EHLO (RFC 3207 4.2) */
-void smtp_client_auth(struct smtp_client *c, struct ph_str mechanism, bool has_initial, struct ph_str initial_base64);
-void smtp_client_auth_step(struct smtp_client *c, struct ph_str base64);        /* {NULL,0} cancels with * */
+void smtp_client_auth(struct smtp_client *c, struct ph_str mechanism, bool has_initial,
+                      struct ph_str initial_base64);
+/* {NULL,0} cancels with "*" */
+void smtp_client_auth_step(struct smtp_client *c, struct ph_str base64);
 void smtp_client_submit(struct smtp_client *c, struct smtp_client_txn *txn);    /* after READY */
 /* How many more messages may be submitted so that they travel without waiting. */
 unsigned smtp_client_free_slots(const struct smtp_client *c);
@@ -117,7 +121,7 @@ int64_t smtp_client_timeout_ms(const struct smtp_client *c);
 const char *smtp_client_waiting_for(const struct smtp_client *c);
 unsigned smtp_client_extensions(const struct smtp_client *c);
 uint64_t smtp_client_max_size(const struct smtp_client *c);     /* SIZE offered, 0 unknown */
-/* LIMITS (RFC 9422): recipients of one transaction, 0 no limit; no further one on this connection. */
+/* LIMITS (RFC 9422): recipients of one transaction, 0 no limit; no further transaction. */
 uint32_t smtp_client_max_rcpts(const struct smtp_client *c);
 bool smtp_client_spent(const struct smtp_client *c);
 

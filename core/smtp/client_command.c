@@ -98,7 +98,8 @@ header_is_utf8(const struct smtp_client_txn *t)
 static void
 vet_utf8(struct smtp_client *c, struct smtp_client_txn *t)
 {
-	static const char text[] = "553 5.6.7 the next hop does not offer SMTPUTF8, which this message needs";
+	static const char text[] =
+	    "553 5.6.7 the next hop does not offer SMTPUTF8, which this message needs";
 
 	if ((c->ext & SMTP_EXT_SMTPUTF8) != 0)
 		return;
@@ -128,13 +129,16 @@ client_vet(struct smtp_client *c, struct smtp_client_txn *t)
 		refuse_all(t, 552, arena_printf(t->arena,
 		    "552 5.3.4 message of %llu bytes is too large: the next hop takes %llu",
 		    (unsigned long long)t->size, (unsigned long long)c->max_size));
-	/* RFC 3030 3: binary content cannot be dot-stuffed, and converting it is not a relay's work. */
+	/* RFC 3030 3: binary content cannot be dot-stuffed, and converting it is not a relay's
+	 * work. */
 	if (env->body == BODY_BINARYMIME && ((c->ext & SMTP_EXT_BINARYMIME) == 0 || !c->bdat))
-		refuse_all(t, 554, "554 5.6.3 the next hop does not offer BINARYMIME with CHUNKING");
+		refuse_all(
+		    t, 554, "554 5.6.3 the next hop does not offer BINARYMIME with CHUNKING");
 	vet_utf8(c, t);
 	for (uint32_t i = 0; c->max_rcpts > 0 && i < t->nrcpts; i++)
 		if (t->rcpts[i].code == 0 && asked++ >= c->max_rcpts)
-			refuse(t, i, 452, "452 4.5.3 more recipients than the next hop takes at once");
+			refuse(
+			    t, i, 452, "452 4.5.3 more recipients than the next hop takes at once");
 }
 
 /* --- commands --- */

@@ -83,11 +83,17 @@ offer_auth(struct smtp_client *c, struct ph_str rest)
 static void
 offer(struct smtp_client *c, struct ph_str line)
 {
-	static const struct { const char *name; unsigned bit; } names[] = {
-		{ "PIPELINING", SMTP_EXT_PIPELINING }, { "CHUNKING", SMTP_EXT_CHUNKING },
-		{ "8BITMIME", SMTP_EXT_8BITMIME }, { "BINARYMIME", SMTP_EXT_BINARYMIME },
-		{ "SMTPUTF8", SMTP_EXT_SMTPUTF8 }, { "DSN", SMTP_EXT_DSN }, { "SIZE", SMTP_EXT_SIZE },
-		{ "STARTTLS", SMTP_EXT_STARTTLS }, { "ENHANCEDSTATUSCODES", SMTP_EXT_ENHANCED },
+	static const struct { const char *name; unsigned bit;
+	} names[] = {
+		{ "PIPELINING", SMTP_EXT_PIPELINING },
+		{ "CHUNKING", SMTP_EXT_CHUNKING },
+		{ "8BITMIME", SMTP_EXT_8BITMIME },
+		{ "BINARYMIME", SMTP_EXT_BINARYMIME },
+		{ "SMTPUTF8", SMTP_EXT_SMTPUTF8 },
+		{ "DSN", SMTP_EXT_DSN },
+		{ "SIZE", SMTP_EXT_SIZE },
+		{ "STARTTLS", SMTP_EXT_STARTTLS },
+		{ "ENHANCEDSTATUSCODES", SMTP_EXT_ENHANCED },
 		{ "LIMITS", SMTP_EXT_LIMITS },
 	};
 	struct ph_str rest = { NULL, 0 }, name;
@@ -149,14 +155,16 @@ hello_done(struct smtp_client *c)
 			return;
 		}
 		if (c->cfg.starttls == SMTP_CLIENT_TLS_MUST) {
-			client_fail(c, PH_ENOTSUP, 0, STR("4.7.4 STARTTLS is required but not offered"));
+			client_fail(
+			    c, PH_ENOTSUP, 0, STR("4.7.4 STARTTLS is required but not offered"));
 			return;
 		}
 	}
 	if (!c->cfg.auth)
 		ready(c);
 	else if ((c->ext & SMTP_EXT_AUTH) == 0)
-		client_fail(c, PH_ENOTSUP, 0, STR("4.7.0 a login is configured but AUTH is not offered"));
+		client_fail(
+		    c, PH_ENOTSUP, 0, STR("4.7.0 a login is configured but AUTH is not offered"));
 	else {
 		c->state = CLIENT_AUTH;
 		client_event(c, SMTP_EV_AUTH, 0, str_of(c->mechanisms));
@@ -268,8 +276,8 @@ is_base64(struct ph_str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char ch = s.p[i];
-		if (!((ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') ||
-		      ch == '+' || ch == '/' || ch == '='))
+		if (!((ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') ||
+			(ch >= '0' && ch <= '9') || ch == '+' || ch == '/' || ch == '='))
 			return false;
 	}
 	return true;
@@ -280,7 +288,8 @@ is_mechanism(struct ph_str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char ch = s.p[i];
-		if (!((ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' || ch == '_'))
+		if (!((ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' ||
+			ch == '_'))
 			return false;
 	}
 	return s.n > 0 && s.n <= 20;    /* RFC 4422 3.1 */

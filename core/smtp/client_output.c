@@ -38,7 +38,8 @@ pop_segment(struct smtp_client *c)
 }
 
 void
-client_expect(struct smtp_client *c, enum client_wait kind, struct smtp_client_txn *t, uint32_t index)
+client_expect(
+    struct smtp_client *c, enum client_wait kind, struct smtp_client_txn *t, uint32_t index)
 {
 	if (c->expects.n == c->expects.cap) {
 		uint32_t cap = c->expects.cap > 0 ? c->expects.cap * 2 : 16;
@@ -87,7 +88,8 @@ client_wrote(struct smtp_client *c, size_t n)
 	struct client_segment *last = NULL;
 
 	if (c->segments.n > 0)
-		last = &c->segments.v[(c->segments.head + c->segments.n - 1) & (c->segments.cap - 1)];
+		last =
+		    &c->segments.v[(c->segments.head + c->segments.n - 1) & (c->segments.cap - 1)];
 	c->last->len += n;
 	c->cmd_queued += n;
 	if (last != NULL && last->txn == NULL)
@@ -188,7 +190,8 @@ smtp_client_content(struct smtp_client *c, struct smtp_client_txn *t, struct ph_
 }
 
 static int
-raw_pieces(struct smtp_client *c, struct smtp_client_txn *t, struct iovec *iov, int max, bool *whole)
+raw_pieces(
+    struct smtp_client *c, struct smtp_client_txn *t, struct iovec *iov, int max, bool *whole)
 {
 	uint64_t at = t->offset;
 	int n = 0;
@@ -238,7 +241,8 @@ encode(struct smtp_client *c, struct smtp_client_txn *t)
 }
 
 static int
-dotted_pieces(struct smtp_client *c, struct smtp_client_txn *t, struct iovec *iov, int max, bool *whole)
+dotted_pieces(
+    struct smtp_client *c, struct smtp_client_txn *t, struct iovec *iov, int max, bool *whole)
 {
 	int n = 0;
 
@@ -282,7 +286,8 @@ smtp_client_output(struct smtp_client *c, struct iovec *iov, int max)
 	if (c->state == CLIENT_DEAD)
 		return 0;
 	for (uint32_t i = 0; i < c->segments.n && n < max; i++) {
-		struct client_segment *s = &c->segments.v[(c->segments.head + i) & (c->segments.cap - 1)];
+		struct client_segment *s =
+		    &c->segments.v[(c->segments.head + i) & (c->segments.cap - 1)];
 		bool whole = true;
 
 		if (s->txn == NULL)

@@ -53,7 +53,10 @@ struct client_expect {
 
 /* Command bytes never move once written, since pieces of the output point at them. */
 struct client_block { struct client_block *next; size_t cap, head, len; char data[]; };
-struct client_segment { struct smtp_client_txn *txn; size_t n; };     /* txn NULL: n command bytes */
+struct client_segment {
+	struct smtp_client_txn *txn;
+	size_t n;
+}; /* txn NULL: n command bytes */
 
 struct client_reply {
 	int code;
@@ -96,7 +99,8 @@ struct smtp_client {
 };
 
 /* client.c */
-void client_event(struct smtp_client *c, enum smtp_client_event_kind kind, int code, struct ph_str text);
+void client_event(
+    struct smtp_client *c, enum smtp_client_event_kind kind, int code, struct ph_str text);
 void client_fail(struct smtp_client *c, int status, int code, struct ph_str text);
 /* "550 5.1.1 text" in arena; control characters shown as '?'. */
 struct ph_str client_reply_text(struct client_reply *r, struct arena *arena);
@@ -122,7 +126,8 @@ void client_vet(struct smtp_client *c, struct smtp_client_txn *t);
 char *client_room(struct smtp_client *c, size_t n);     /* contiguous; then client_wrote */
 void client_wrote(struct smtp_client *c, size_t n);
 void client_push_content(struct smtp_client *c, struct smtp_client_txn *t);
-void client_expect(struct smtp_client *c, enum client_wait kind, struct smtp_client_txn *t, uint32_t index);
+void client_expect(
+    struct smtp_client *c, enum client_wait kind, struct smtp_client_txn *t, uint32_t index);
 void client_output_free(struct smtp_client *c);
 
 #endif

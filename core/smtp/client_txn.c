@@ -15,7 +15,8 @@
 static struct smtp_client_txn *
 following(struct smtp_client *c, struct smtp_client_txn *t)
 {
-	return t->link.next == &c->open ? NULL : container_of(t->link.next, struct smtp_client_txn, link);
+	return t->link.next == &c->open ? NULL
+					: container_of(t->link.next, struct smtp_client_txn, link);
 }
 
 /* t is wholly in the output, or nothing more of it will be. */

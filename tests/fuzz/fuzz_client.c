@@ -20,8 +20,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { MESSAGES = 12, LINE_MAX_SEEN = 2048 };
 
 static const char *const contents[] = {
-	"", ".", ".\r\n", "a\r\n.\r\nb\r\n", "\n.\nRSET\n", "x\r.\r", "..\r\n.b\r\n...", "Subject: x\r\n\r\nbody\r\n",
-	"\r", "\n", "a\r\n.\rb\n.",
+	"",
+	".",
+	".\r\n",
+	"a\r\n.\r\nb\r\n",
+	"\n.\nRSET\n",
+	"x\r.\r",
+	"..\r\n.b\r\n...",
+	"Subject: x\r\n\r\nbody\r\n",
+	"\r",
+	"\n",
+	"a\r\n.\rb\n.",
 };
 
 /* Reads the sent bytes as a server would. */
@@ -93,14 +102,16 @@ drain(struct fuzz *f)
 			ph_assert(i < f->submitted && !f->back[i]);
 			f->back[i] = true;
 			for (uint32_t k = 0; k < ev.txn->nrcpts; k++)
-				ph_assert(ev.txn->rcpts[k].code >= 200 && ev.txn->rcpts[k].reply.n > 0);
+				ph_assert(
+				    ev.txn->rcpts[k].code >= 200 && ev.txn->rcpts[k].reply.n > 0);
 			break;
 		}
 		case SMTP_EV_WANT: {
 			size_t i = (size_t)(ev.txn - f->txns);
 			const char *text = ev.txn->arg;
 			ph_assert(i < f->submitted && !f->back[i] && ev.txn->offset < ev.txn->size);
-			smtp_client_content(f->c, ev.txn, str_head(str_of(text + ev.txn->offset), 3));
+			smtp_client_content(
+			    f->c, ev.txn, str_head(str_of(text + ev.txn->offset), 3));
 			break;
 		}
 		case SMTP_EV_FAILED:
@@ -115,7 +126,8 @@ drain(struct fuzz *f)
 			smtp_client_auth(f->c, STR("PLAIN"), ev.text.n % 2 == 0, STR("AGEAYg=="));
 			break;
 		case SMTP_EV_AUTH_STEP:
-			smtp_client_auth_step(f->c, ev.text.n > 20 ? (struct ph_str){ NULL, 0 } : STR("YQ=="));
+			smtp_client_auth_step(
+			    f->c, ev.text.n > 20 ? (struct ph_str){ NULL, 0 } : STR("YQ=="));
 			break;
 		default:
 			break;
@@ -143,8 +155,9 @@ take_output(struct fuzz *f, size_t most)
 static void
 submit(struct fuzz *f, uint8_t how)
 {
-	static struct recipient to[3] = { { .to = { .full = { "b@y.example", 11 } } }, { .to = { .full = { "c@y.example", 11 } } },
-	                                  { .to = { .full = { "evil\r\nRSET", 10 } } } };
+	static struct recipient to[3] = { { .to = { .full = { "b@y.example", 11 } } },
+		{ .to = { .full = { "c@y.example", 11 } } },
+		{ .to = { .full = { "evil\r\nRSET", 10 } } } };
 	static struct envelope env = { .from = { .full = { "a@x.example", 11 } } };
 	unsigned i = f->submitted;
 	struct smtp_client_txn *t = &f->txns[i];
@@ -155,8 +168,13 @@ submit(struct fuzz *f, uint8_t how)
 	f->content[i] = how & 64 ? content_stored(strlen(text)) : content_new();
 	if ((how & 64) == 0)
 		content_append(f->content[i], text, strlen(text), 0);
-	*t = (struct smtp_client_txn){ .env = &env, .rcpts = f->rcpts[i], .nrcpts = 1 + how % 3, .content = f->content[i],
-		.size = strlen(text), .arena = &f->arena, .arg = (void *)(uintptr_t)text };
+	*t = (struct smtp_client_txn){ .env = &env,
+		.rcpts = f->rcpts[i],
+		.nrcpts = 1 + how % 3,
+		.content = f->content[i],
+		.size = strlen(text),
+		.arena = &f->arena,
+		.arg = (void *)(uintptr_t)text };
 	for (uint32_t k = 0; k < t->nrcpts; k++)
 		f->rcpts[i][k] = (struct smtp_client_rcpt){ .rcpt = &to[k] };
 	f->submitted++;
@@ -179,7 +197,9 @@ feed(struct fuzz *f, const uint8_t *p, size_t n)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct smtp_client_config cfg = { .hostname = STR("me.example"), .window_messages = 4, .window_bytes = 100 };
+	struct smtp_client_config cfg = {
+		.hostname = STR("me.example"), .window_messages = 4, .window_bytes = 100
+	};
 	struct smtp_client_txn *t;
 	struct fuzz f = { 0 };
 
@@ -188,7 +208,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cfg.use_chunking = data[0] & 1;
 	cfg.use_pipelining = data[0] & 2;
 	cfg.auth = data[0] & 4;
-	cfg.starttls = (data[0] & 8) != 0 ? SMTP_CLIENT_TLS_IF : (data[0] & 16) != 0 ? SMTP_CLIENT_TLS_MUST : SMTP_CLIENT_TLS_NO;
+	cfg.starttls = (data[0] & 8) != 0    ? SMTP_CLIENT_TLS_IF
+		       : (data[0] & 16) != 0 ? SMTP_CLIENT_TLS_MUST
+					     : SMTP_CLIENT_TLS_NO;
 	arena_init(&f.arena, 2048);
 	f.c = smtp_client_new(&cfg);
 	for (size_t i = 1; i < size; ) {

@@ -43,7 +43,8 @@ test_site_identity(void **state)
 static void
 test_site_counts(void **state)
 {
-	struct site_info *a = site_info_new(STR("k"), STR("n"), 1, 1), *b = site_info_ref(a), *none = NULL;
+	struct site_info *a = site_info_new(STR("k"), STR("n"), 1, 1), *b = site_info_ref(a),
+			 *none = NULL;
 	(void)state;
 
 	site_info_unref(&a);
