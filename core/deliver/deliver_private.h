@@ -90,7 +90,7 @@ struct link {
 	char remote[320];               /* "relay.example.com[192.0.2.1]:25" */
 	struct buf why;                 /* what went wrong so far, for people */
 	bool no_tls, redial_clear;      /* an opportunistic handshake failed: in the clear */
-	bool secure;
+	bool secure, shaking;           /* the layer is on; its handshake runs */
 	bool closing;                   /* no further messages */
 	bool looking;                   /* link_look is on the stack */
 	bool over, over_next, over_refused;     /* ends at the next look, as link_over said */

@@ -105,7 +105,7 @@ hang_up(struct link *l)
 	if (l->conn != NULL)
 		conn_close(&l->conn, l->client != NULL);
 	smtp_client_free(&l->client);
-	l->secure = false;
+	l->secure = l->shaking = false;
 }
 
 /* The host will not do: the next one, or the end of the link. */
@@ -247,6 +247,10 @@ link_timeout(struct timer *t)
 	if (l->state == LINK_READY && smtp_client_open_txns(l->client) == 0 &&
 	    smtp_client_timeout_ms(l->client) == 0) {
 		link_quit(l);
+		return;
+	}
+	if (l->shaking) {
+		link_secured(l, PH_ETIMEOUT);
 		return;
 	}
 	snprintf(text, sizeof text, "timed out waiting for %s", smtp_client_waiting_for(l->client));
@@ -394,7 +398,10 @@ link_closed(struct conn *c, void *arg, int status)
 	                                         : str_of(ph_strerror(status));
 
 	(void)c;
-	link_over(l, why, true, false);
+	if (l->shaking)
+		link_secured(l, status);        /* that, too, is a handshake that failed */
+	else
+		link_over(l, why, true, false);
 }
 
 static void

@@ -30,6 +30,7 @@ link_starttls(struct link *l)
 	};
 	int rc = provider != NULL ? conn_secure(l->conn, provider, w, &want) : PH_ENOTSUP;
 
+	l->shaking = true;
 	if (rc != 0)
 		link_secured(l, rc);
 }
@@ -41,6 +42,7 @@ link_secured(struct link *l, int status)
 	bool open = status == 0 && conn_facts(l->conn, &facts);
 	char text[400];
 
+	l->shaking = false;
 	if (open && (l->hop->tls != PH_TLS_VERIFY || facts.verified)) {
 		l->secure = true;
 		log_event(PH_DEBUG, l->d->log, "deliver.tls", LOG_C("remote", l->remote),

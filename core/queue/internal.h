@@ -228,6 +228,7 @@ void result_run(struct ph_note *note);  /* a job that is home */
 void result_job_done(struct queue *q, struct job **job);
 void result_unreadable(struct queue *q, struct entry *e, int status, int64_t due);
 void result_hot_copy(struct queue *q, struct entry *e, const struct job *job);
+bool result_any_tried(const struct job *job);           /* any recipient has an outcome */
 bool result_moved_too_often(struct entry *e, const struct job *job);
 
 /* --- settle.c --- */
@@ -290,6 +291,9 @@ void badmail_free(struct badmail **b);
 /* --- operate.c --- */
 void operate_run(struct queue *q);
 void operate_free(struct queue *q);
+
+/* --- counts.c --- */
+const char *site_state(const struct site *s);
 
 /* --- queue.c --- */
 /* Keeps a note for queue_run; the mailbox's callbacks do nothing else. */

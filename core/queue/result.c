@@ -159,8 +159,8 @@ all_delivered(const struct entry *e, const struct job *job)
 	return true;
 }
 
-static bool
-any_tried(const struct job *job)
+bool
+result_any_tried(const struct job *job)
 {
 	for (uint32_t i = 0; i < job->nrcpts; i++)
 		if (job->rcpts[i].outcome != JR_NONE)
@@ -187,7 +187,7 @@ routed_whole(struct queue *q, struct entry *e, struct job **job)
 	struct job *j = *job;
 	bool wait;
 
-	if (j->ngroups != 1 || j->nrcpts != 0 || !j->have_env || j->groups[0].n != lease_size(j))
+	if (j->ngroups != 1 || result_any_tried(j) || !j->have_env || j->groups[0].n != lease_size(j))
 		return false;
 	entry_move(q, e, site_meet(q, j->groups[0].site));
 	if (e->recipients == 0)
@@ -225,7 +225,7 @@ lease_home(struct ph_note *note)
 	site_verdict(q, l, job);
 	switch (job->result) {
 	case JOB_TRIED:
-		if (!job->have_env || !any_tried(job)) {
+		if (!job->have_env || !result_any_tried(job)) {
 			take_back(q, e, &job, false);
 			return;
 		}

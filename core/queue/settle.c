@@ -113,6 +113,7 @@ regroup(struct queue *q, struct task *t, struct progress *p)
 	uint32_t n = sort_out(q, t, p, parts);
 	int64_t later = retry_due(q, e);
 	bool wait = result_moved_too_often(e, t->job);
+	bool tried = result_any_tried(t->job);  /* some got an outcome while being routed */
 	struct split *sp = NULL;
 
 	ph_assert(n > 0);
@@ -130,11 +131,11 @@ regroup(struct queue *q, struct task *t, struct progress *p)
 			entry_move(q, e, s);
 		if (entry_split(to) != NULL)
 			group_only(q, to, parts[i].v, parts[i].n);
-		if (!late && !to->held && t->job->nrcpts == 0 && !t->job->have_progress)
+		if (!late && !to->held && !tried && !t->job->have_progress)
 			result_hot_copy(q, to, t->job);
 		schedule_place(q, to, late ? later : DUE_READY);
 	}
-	if (t->job->nrcpts > 0 || e->held)
+	if (tried || e->held)
 		group_write(q, e, p);
 }
 

@@ -413,6 +413,7 @@ compact_step(struct embedded *e, int64_t now)
 	struct compaction *c = e->compaction;
 	const uint8_t *p;
 	struct row row;
+	uint64_t step;
 	bool more = true;
 	int rc;
 
@@ -424,7 +425,8 @@ compact_step(struct embedded *e, int64_t now)
 	c->len = c->n = 0;
 	c->want = 0;
 	p = (const uint8_t *)buf_view(&c->rows).p;
-	while (rc == 0 && c->len < STEP) {
+	step = e->cfg.segment_size / 16 < STEP ? e->cfg.segment_size / 16 : STEP;
+	while (rc == 0 && c->len < step) {
 		size_t next = c->at;
 
 		more = row_get(p, c->rows.len, &next, &row);

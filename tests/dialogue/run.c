@@ -3,7 +3,7 @@
  * queue, deliveries, store - on the fake loop: virtual time, peers in memory,
  * no sleeps.  Only the store's files are real, in a folder of the run.
  *
- *   run [-v] [SCRIPT ...]          default: all of $srcdir/tests/dialogue/*.dlg, sorted
+ *   run [-v] [SCRIPT ...]          default: the .dlg files of $srcdir/tests/dialogue, sorted
  *
  * A script is lines; # begins a comment line.
  *   title TEXT

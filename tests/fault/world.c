@@ -122,17 +122,19 @@ answers(void)
 	return fake_is_off() ? 0 : mailbox_run(&world.home);
 }
 
+bool
+world_pump(void)
+{
+	bool more = world.store != NULL && embedded_pump(world.store);
+
+	return (answers() > 0 || more) && !fake_is_off();
+}
+
 void
 world_settle(void)
 {
-	bool more = world.store != NULL;
-
-	while (more) {
-		more = embedded_pump(world.store);
-		more |= answers() > 0;
-		if (fake_is_off())
-			return;
-	}
+	while (world_pump())
+		;
 }
 
 void

@@ -37,6 +37,7 @@ extern struct world world;      /* one at a time */
 
 void world_start(uint64_t seed, uint64_t segment_size); /* empty disk, clock, ids */
 void world_open(void);
+bool world_pump(void);         /* one turn of everything */
 void world_settle(void);        /* pumps until nothing moves; time stands */
 void world_pass(int64_t ms);    /* lets time pass and settles */
 void world_close(void);         /* in order */

@@ -153,6 +153,11 @@ conn_run(struct ph_note *note)
 	}
 	if (c->shaking) {
 		c->shaking = false;
+		if (c->h->leaves_in_handshake) {
+			c->told = true;
+			c->ev->closed(c, c->arg, PH_ECLOSED);
+			return;
+		}
 		if (!c->h->handshake_fails) {
 			c->tls = true;
 			c->h->secured++;

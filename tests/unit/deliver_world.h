@@ -41,7 +41,7 @@ struct host {
 	bool hang_up_at_final;          /* reads the message, then leaves */
 	unsigned bye_after;             /* this many messages: 421 to MAIL */
 	bool silent_final;              /* reads the message, answers never */
-	bool handshake_fails;
+	bool handshake_fails, leaves_in_handshake;
 	const char *auth;               /* reply to AUTH */
 	unsigned room;                  /* connections at once; 421 beyond; 0 any */
 	/* seen */

@@ -220,6 +220,7 @@ test_tls(void **state)
 		bool have;
 		bool fails, unverified, offered;
 		const char *want; unsigned secured, connections;
+		bool leaves;
 	} cases[] = {
 		{ "off", PH_TLS_OFF, true, false, false, true, "D250", 0, 1 },
 		{ "opportunistic", PH_TLS_OPPORTUNISTIC, true, false, true, true, "D250", 1, 1 },
@@ -229,6 +230,10 @@ test_tls(void **state)
 		    "D250", 0, 1 },
 		{ "opportunistic, handshake fails", PH_TLS_OPPORTUNISTIC, true, true, false, true,
 		    "D250", 0, 2 },
+		{ "opportunistic, left in the handshake", PH_TLS_OPPORTUNISTIC, true, false, false,
+		    true, "D250", 0, 2, true },
+		{ "required, left in the handshake", PH_TLS_REQUIRED, true, false, false, true,
+		    "4.7.5 TLS handshake failed", 0, 1, true },
 		{ "required", PH_TLS_REQUIRED, true, false, true, true, "D250", 1, 1 },
 		{ "required, not offered", PH_TLS_REQUIRED, true, false, false, false, "4.7.4", 0,
 		    1 },
@@ -248,6 +253,7 @@ test_tls(void **state)
 		W.have_secure = cases[i].have;
 		W.verified = !cases[i].unverified;
 		W.hosts[0].handshake_fails = cases[i].fails;
+		W.hosts[0].leaves_in_handshake = cases[i].leaves;
 		W.hosts[0].ehlo = cases[i].offered ? TLS_EHLO : GROUPING;
 		struct job *j = post("a");
 		settle();

@@ -73,8 +73,11 @@ unknown_site_is_routed_first(void **state)
 	j->groups = arena_new(&j->arena, struct job_group);
 	*j->groups = (struct job_group){ site_info_ref(site), all, 1 };
 	j->ngroups = 1;
+	(void)sim_rcpt(j, 0, JR_NONE, 0, "");   /* named, but without an outcome */
+	j->site_ok = false;
 	sim_return(s, j, JOB_ROUTED);
 	sim_run(s);
+	assert_int_equal(s->progressed, 0);     /* nothing happened that is worth a record */
 	j = sim_take(s);
 	assert_non_null(j);
 	assert_int_equal(j->kind, JOB_DELIVER);

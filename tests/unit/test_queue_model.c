@@ -4,8 +4,8 @@
  * refuses, restarts, clocks that jump, operators at work.
  *
  * Whatever happens, every message ends delivered, reported, removed by an
- * operator or in badmail; none is lost and none leased twice at once (the
- * simulated dispatcher and store assert the latter).
+ * operator or in badmail; none is lost, none delivered twice, and none leased
+ * twice at once (the simulated dispatcher asserts the latter).
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -131,8 +131,11 @@ try_recipients(struct world *w, struct job *j)
 			continue;
 		if (what <= 3) {
 			(void)sim_rcpt(j, r, JR_DELIVERED, 250, "2.0.0 ok");
-			if (f != NULL)
+			if (f != NULL) {
+				/* all results came home here, so nothing goes out twice */
+				assert_false(f->rcpt[r] & W_DELIVERED);
 				f->rcpt[r] |= W_DELIVERED;
+			}
 		} else if (what == 4) {
 			(void)sim_rcpt(j, r, JR_FAILED, 550, "5.1.1 no");
 			if (f != NULL)

@@ -138,9 +138,13 @@ split_out(const struct queue_config *cfg)
 	sim_open(c.s, j);
 	add_group(j, c.a, (uint32_t[]){ 0, 2 }, 2);
 	add_group(j, c.b, (uint32_t[]){ 1 }, 1);
+	for (uint32_t i = 0; i < 3; i++)
+		(void)sim_rcpt(j, i, JR_NONE, 0, "");
+	j->site_ok = false;
 	sim_return(c.s, j, JOB_ROUTED);
 	sim_run(c.s);
 	assert_int_equal(c.s->njobs, 2);
+	assert_int_equal(c.s->progressed, 0);
 	while ((j = sim_take(c.s)) != NULL)
 		*(j->site->hash == c.a->hash ? &c.ja : &c.jb) = j;
 	assert_int_equal(c.ja->nonly, 2);

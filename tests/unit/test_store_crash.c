@@ -54,10 +54,27 @@ work(unsigned steps, unsigned keep)
 				world_remove(i);
 			else if (touchable(i) && up_to(12) == 0)
 				world_progress(i);
+		/* and now and then one that was to stay */
+		for (unsigned n = up_to(3); n > 0 && world.n > 0; n--) {
+			size_t i = up_to((uint32_t)world.n);
+
+			if (touchable(i))
+				world_remove(i);
+		}
 		if (up_to(3) == 0)
 			world_pass(60);
 		else
 			world_settle();
+	}
+}
+
+/* A backlog that stays while other mail flows by it, so that segments hold removals only. */
+static void
+backlog(unsigned messages)
+{
+	while (messages-- > 0 && !fake_is_off()) {
+		world_append(100, 1000 + up_to(2000), false);
+		world_settle();
 	}
 }
 
@@ -110,14 +127,59 @@ long_life(uint64_t seed, unsigned lives_left)
 	for (; lives_left > 0; lives_left--) {
 		unsigned steps = 40 + up_to(200);
 
+		if (up_to(3) == 0)
+			backlog(60);
 		if (up_to(4) != 0)
 			fake_cut_at(1 + up_to(steps * 6));
-		work(steps, 1 + seed % 4);
+		work(steps, up_to(4));
 		if (!fake_is_off()) {
 			world.store->ops->facts(world.store, &f);
 			compacted += f.compacted;
 		}
 		check_after_cut();
+	}
+	world_end();
+}
+
+/* Everything at once: compaction has no quiet moment, segments fill and empty
+ * while it copies, and messages are removed while old segments are still read. */
+static void
+busy(unsigned steps)
+{
+	unsigned many = 1 + up_to(16), often = 1 + up_to(5);
+	size_t from = world.n;
+
+	for (unsigned k = 0; k < steps && !fake_is_off(); k++) {
+		for (unsigned n = up_to(many); n > 0; n--)
+			world_append(up_to(100), 1000 + up_to(3500), up_to(20) == 0);
+		for (size_t i = 0; i < world.n; i++)
+			/* new mail soon, old mail now and then; a few for ever */
+			if (touchable(i) && i % 11 != 0 && up_to(i >= from ? often : 40) == 0)
+				world_remove(i);
+		(void)world_pump();
+		world.now += 20;
+	}
+}
+
+static void
+busy_life(uint64_t seed)
+{
+	world_start(seed, 64 << 10);
+	world_open();
+	for (int life = 0; life < 6; life++) {
+		if (up_to(5) > 0)
+			fake_cut_at(1 + up_to(250));
+		busy(20 + up_to(80));
+		world_die();
+		fake_power_on();
+		world_open();
+		if (up_to(2) == 0)
+			busy(1 + up_to(6));     /* while it recovers */
+		if (fake_is_off())
+			continue;
+		world_settle();
+		if (world.scanned)
+			world_check();
 	}
 	world_end();
 }
@@ -151,6 +213,14 @@ long_lives(void **state)
 	for (uint64_t seed = 1000; seed < 1000 + 2 * seeds(); seed++)
 		long_life(seed, 5);
 	assert_true(compacted > 0);
+}
+
+static void
+busy_lives(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 5000; seed < 5000 + 8 * seeds(); seed++)
+		busy_life(seed);
 }
 
 /* Cut again and again while recovering. */
@@ -208,6 +278,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_call), cmocka_unit_test(long_lives),
+		cmocka_unit_test(busy_lives),
 		cmocka_unit_test(while_recovering),
 		cmocka_unit_test(killed_and_cut),
 	};
