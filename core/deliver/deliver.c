@@ -76,7 +76,9 @@ deliver_finish(struct attempt *a, enum job_result result)
 	d->nattempts--;
 	job->result = result;
 	job->worker_data = NULL;
-	job_return(job);                /* a is gone with it */
+	d->home_of = job->home;
+	job_return(job, &d->home);      /* a is gone with it, once posted */
+	deliver_flush_soon(d);
 	deliver_check_stopped(d);
 }
 
@@ -98,6 +100,7 @@ deliver_flush(struct ph_note *note)
 	struct list *it;
 
 	d->flushing = false;
+	outbox_post(&d->home, d->home_of);
 	/* Connections first: what has come back makes room for what waits. */
 	for (int round = 0; round < 4; round++) {
 		struct list links, pools;
@@ -123,6 +126,7 @@ deliver_flush(struct ph_note *note)
 				pool_dirty(pool);
 		}
 	}
+	outbox_post(&d->home, d->home_of);
 	deliver_check_stopped(d);
 }
 

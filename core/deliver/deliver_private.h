@@ -44,6 +44,8 @@ struct deliver {
 	struct list all_pools;
 	struct list attempts;           /* every job here */
 	struct list dirty_pools, dirty_links;
+	struct outbox home;             /* results of this turn */
+	struct ph_mailbox *home_of;     /* the queue's; the same for all jobs */
 	struct ph_note flush;
 	bool flushing;
 	unsigned nlinks, nreads;
