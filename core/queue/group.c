@@ -74,8 +74,7 @@ group_write(struct queue *q, const struct entry *e, const struct progress *p)
 {
 	struct write *w = mem_new(struct write);
 
-	if (p != NULL)
-		progress_encode(p, &w->progress);
+	progress_encode(p, &w->progress);
 	w->r.op = PH_STORE_PROGRESS;
 	w->r.drop = write_drop;
 	w->r.id = e->id;

@@ -78,8 +78,11 @@ job_free(struct job **jp)
 }
 
 void
-job_return(struct job *j)
+job_return(struct job *j, struct outbox *out)
 {
 	j->note.run = j->back;
-	ph_post(j->home, &j->note);
+	if (out != NULL)
+		outbox_add(out, &j->note);
+	else
+		ph_post(j->home, &j->note);
 }

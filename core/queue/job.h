@@ -8,6 +8,7 @@
 #include <posthouse/store.h>
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/mailbox.h"
 #include "mail/content.h"
 #include "mail/envelope.h"
 
@@ -79,7 +80,8 @@ struct job {
 };
 struct job *job_new(void);
 void job_free(struct job **j);
-/* Posts it home. The sender must not touch it afterwards. */
-void job_return(struct job *j);
+/* Posts it home, or puts it into an outbox for there. The sender must not touch it
+ * once it was posted. */
+void job_return(struct job *j, struct outbox *out);      /* out NULL: at once */
 
 #endif

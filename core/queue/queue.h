@@ -56,7 +56,13 @@ void queue_stop(struct queue *q);
 bool queue_drained(const struct queue *q);
 
 /* --- operators (control socket) --- */
-struct queue_filter { struct ph_str from, to, site; struct ph_msgid id; bool any_id; bool held, deferred, active; int64_t older_ms; uint64_t limit; };
+struct queue_filter {
+	struct ph_str from, to, site;
+	struct ph_msgid id; bool any_id;        /* any_id: only that id */
+	bool held, deferred, active;            /* none: all states */
+	int64_t older_ms;
+	uint64_t limit;
+};
 enum queue_action { QUEUE_FLUSH, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_REMOVE };
 /* Filters by from/to/site need envelopes and read the store; done(arg, matched) comes when finished. */
 void queue_act(struct queue *q, enum queue_action a, const struct queue_filter *f,
@@ -81,7 +87,12 @@ void queue_cancel(struct queue *q, void *arg);
 struct queue_counts { uint64_t messages, bytes, active, deferred, held, sites, suspended, hot_bytes,
                       delivered, bounced, expired, added, bounces_sent; };
 void queue_counts(const struct queue *q, struct queue_counts *out);
-struct queue_site_row { const char *name, *key, *state, *why; uint64_t messages, active; int64_t probe; int64_t connections; };
+struct queue_site_row {
+	const char *name, *key, *state, *why;   /* "open", "suspended", "probing" */
+	uint64_t messages, active;
+	int64_t probe;                          /* wall ms */
+	int64_t connections;
+};
 void queue_sites(const struct queue *q, void (*row)(void *arg, const struct queue_site_row *r), void *arg);
 
 #endif

@@ -208,16 +208,8 @@ settle_task(struct queue *q, struct task *t)
 	if (sp != NULL) {       /* other groups may have come home meanwhile */
 		if (progress_decode(buf_view(&sp->progress), sp->nrcpts, &t->arena, &p) != 0)
 			ph_abort("progress of %u recipients", sp->nrcpts);
-	} else if (t->progress != NULL) {
+	} else {
 		p = *t->progress;
-	} else {                /* a flag of a message that was never tried */
-		if (e->kill) {
-			group_gone(q, e, true);
-			return;
-		}
-		schedule_place(q, e, was);
-		group_write(q, e, NULL);
-		return;
 	}
 	settle(q, t, &p, was);
 }

@@ -209,10 +209,10 @@ step_read(struct task *t)
 		}
 		break;
 	case TASK_FLAGS:
-		/* a PROGRESS replaces what stands there, so that must be known */
+		/* A PROGRESS replaces what stands there, so that must be known;
+		 * also of an entry that was never tried, for another group of
+		 * its message may have been. */
 		t->step = S_END;
-		if (t->e->attempts == 0 && entry_split(t->e) == NULL && !t->e->notified)
-			return false;
 		if (entry_split(t->e) != NULL)
 			return false;
 		break;

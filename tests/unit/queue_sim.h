@@ -344,7 +344,7 @@ sim_return(struct sim *s, struct job *j, enum job_result result)
 {
 	sim_lease(s, j, false);
 	j->result = result;
-	job_return(j);
+	job_return(j, NULL);
 }
 
 /* One outcome for all recipients of the lease. */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "queue_sim.h"
 
 #define SITES 3
@@ -380,12 +381,34 @@ check_ends(struct world *w)
 	}
 }
 
+/* Ids and boundaries are the seed's too, so that a failure can be seen again. */
+static uint64_t random_state;
+
+static void
+seeded_random(void *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+		((uint8_t *)p)[i] = (uint8_t)(random_state >> 56);
+	}
+}
+
+static int64_t
+simulated_us(void)
+{
+	return sim_now != NULL ? sim_now->wall * 1000 : WALL0 * 1000;
+}
+
 static void
 run_world(uint64_t seed)
 {
+	static const struct clock simulated = { simulated_us, simulated_us };
 	struct world w = { .seed = seed * 0x9E3779B97F4A7C15u + 1, .cfg = sim_config() };
 	char dir[] = "/tmp/ph-model-XXXXXX";
 
+	random_state = seed;
+	id_use_random(seeded_random);
+	clock_use(&simulated);
 	assert_non_null(mkdtemp(dir));
 	w.cfg.badmail_dir = dir;
 	w.cfg.max_active = 20;

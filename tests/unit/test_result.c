@@ -256,6 +256,34 @@ split_with_one_site_down(void **state)
 }
 
 static void
+act_done(void *arg, uint64_t matched)
+{
+	*(uint64_t *)arg += matched;
+}
+
+/* A flag is written beside the outcomes of a group that is gone, not over them. */
+static void
+hold_after_a_split_keeps_outcomes(void **state)
+{
+	struct queue_config cfg = sim_config();
+	struct split_case c = split_out(&cfg);
+	uint64_t matched = 0;
+
+	(void)state;
+	sim_down(c.s, c.jb);
+	sim_outcome(c.s, c.ja, JR_DELIVERED, 250, "ok");
+	sim_run(c.s);
+	queue_act(c.s->q, QUEUE_HOLD, &(struct queue_filter){ 0 }, act_done, &matched);
+	sim_run(c.s);
+	assert_int_equal(matched, 1);
+	assert_true(sim_msg(c.s, c.id)->summary.flags & PH_STORE_HELD);
+	assert_int_equal(state_of(c.s, c.id, 0), RCPT_DELIVERED);
+	assert_int_equal(state_of(c.s, c.id, 1), RCPT_PENDING);
+	assert_int_equal(state_of(c.s, c.id, 2), RCPT_DELIVERED);
+	split_done(&c);
+}
+
+static void
 routing_outcomes_and_leftovers(void **state)
 {
 	struct queue_config cfg = sim_config();
@@ -388,6 +416,7 @@ main(void)
 		cmocka_unit_test(split_removed_with_the_last_group),
 		cmocka_unit_test(split_merges_outcomes),
 		cmocka_unit_test(split_with_one_site_down),
+		cmocka_unit_test(hold_after_a_split_keeps_outcomes),
 		cmocka_unit_test(routing_outcomes_and_leftovers),
 		cmocka_unit_test(full_return_only_when_asked_and_small),
 		cmocka_unit_test(reports_switched_off),
