@@ -113,7 +113,8 @@ next_message(struct bench_session *s)
 		return;
 	}
 	if (atomic_load_explicit(&b->stopping, memory_order_relaxed) ||
-	    (s->number = atomic_fetch_add_explicit(&b->next, 1, memory_order_relaxed)) >= b->limit) {
+	    (s->number = atomic_fetch_add_explicit(&b->next, 1, memory_order_relaxed)) >=
+		b->limit) {
 		s->last = true;            /* quit for good */
 		bench_say_quit(s);
 		return;
@@ -122,7 +123,7 @@ next_message(struct bench_session *s)
 	if (w->interval_us > 0) {
 		s->step = STEP_WAIT;
 		list_push_back(&w->waiting, &s->link);
-		if (!timer_active(&w->pace))            /* on a clean stack: it may end this session */
+		if (!timer_active(&w->pace)) /* on a clean stack: it may end this session */
 			timer_start(w->loop, &w->pace, 0);
 		return;
 	}
@@ -139,8 +140,8 @@ message_taken(struct bench_session *s)
 	atomic_fetch_add_explicit(&st->taken, 1, memory_order_relaxed);
 	histogram_add(&st->latency, (uint64_t)(st->last_us - s->began_us));
 	if (s->w->b->ids != NULL)
-		(void)fprintf(s->w->b->ids, "%016llx-%010llu\n", (unsigned long long)s->w->b->traffic.run,
-		    (unsigned long long)s->number);
+		(void)fprintf(s->w->b->ids, "%016llx-%010llu\n",
+		    (unsigned long long)s->w->b->traffic.run, (unsigned long long)s->number);
 }
 
 static void
@@ -151,7 +152,8 @@ note_refusal(struct bench_session *s, int code, struct ph_str line)
 	st->codes[code]++;
 	if (s->refusal == 0)
 		s->refusal = code;
-	(void)snprintf(st->last_refusal, sizeof st->last_refusal, STR_FMT, STR_ARG(str_head(line, 190)));
+	(void)snprintf(
+	    st->last_refusal, sizeof st->last_refusal, STR_FMT, STR_ARG(str_head(line, 190)));
 }
 
 /* The envelope is over without a way to send the content. */
@@ -172,7 +174,7 @@ envelope_over(struct bench_session *s, int code)
 		if (s->taken_rcpts > 0)
 			queue_content(s, true);
 		else
-			queue_out(s, ".\r\n", 3);       /* RFC 2920 3.1: not a message, only its end */
+			queue_out(s, ".\r\n", 3); /* RFC 2920 3.1: not a message, only its end */
 		return;
 	}
 	give_up(s);

@@ -11,14 +11,21 @@
 #include "base/str.h"
 #include "cmd/bench_session.h"
 
-enum { PAUSE_MS = 100, SWEEP_MS = 500, MAX_REPLY_LINE = 4096, CONNECTING_AT_ONCE = 64, MAX_BARREN = 10 };
+enum {
+	PAUSE_MS = 100,
+	SWEEP_MS = 500,
+	MAX_REPLY_LINE = 4096,
+	CONNECTING_AT_ONCE = 64,
+	MAX_BARREN = 10
+};
 
 static void session_ready(void *arg, unsigned ready);
 
 static void
 tell_main(const struct bench *b)
 {
-	(void)pthread_kill(b->main_thread, SIGUSR1);    /* it waits for it; once too often does no harm */
+	(void)pthread_kill(
+	    b->main_thread, SIGUSR1); /* it waits for it; once too often does no harm */
 }
 
 /* --- ends --- */
@@ -98,7 +105,8 @@ connect_failed(struct bench_session *s, int status)
 	struct bench_worker *w = s->w;
 
 	w->stats.connect_failures++;
-	(void)snprintf(w->stats.last_refusal, sizeof w->stats.last_refusal, "%s", ph_strerror(status));
+	(void)snprintf(
+	    w->stats.last_refusal, sizeof w->stats.last_refusal, "%s", ph_strerror(status));
 	bench_session_close(s);
 	w->which = (w->which + 1) % w->b->nto;
 	if (++s->tried < w->b->nto) {
@@ -218,7 +226,8 @@ session_read(struct bench_session *s)
 		if (s->step == STEP_QUIT && s->last)
 			bench_session_over(s);
 		else
-			bench_session_lost(s, n == 0 ? "the server closed the connection" : ph_strerror((int)n));
+			bench_session_lost(
+			    s, n == 0 ? "the server closed the connection" : ph_strerror((int)n));
 		return;
 	}
 	in = str_make(buffer, (size_t)n);
@@ -279,7 +288,8 @@ pace(struct bench_worker *w)
 		if (w->due_us == 0)
 			w->due_us = (double)now;
 		if (w->due_us > (double)now) {
-			timer_start(w->loop, &w->pace, (int64_t)((w->due_us - (double)now) / 1000.0) + 1);
+			timer_start(
+			    w->loop, &w->pace, (int64_t)((w->due_us - (double)now) / 1000.0) + 1);
 			return;
 		}
 		s = container_of(list_pop(&w->waiting), struct bench_session, link);

@@ -24,46 +24,67 @@ enum { TICK_MS = 500, GRACE_MS = 10000 };
 static const struct opt rows[] = {
 	OPT_HEADING("What to drive"),
 	OPT(struct bench_opts, to, 't', "to", "HOST:PORT", "The server.", .dflt = "localhost:25"),
-	OPT(struct bench_opts, from, 'f', "from", "ADDRESS", "Sender of all messages.", .dflt = "sender@example.com"),
-	OPT(struct bench_opts, rcpt, 'r', "rcpt", "ADDRESS", "Recipient of all messages; with --rcpts a number is put "
-	    "behind its local part.", .dflt = "rcpt@example.net"),
-	OPT(struct bench_opts, helo, 0, "helo", "NAME", "Name given with EHLO.", .dflt = "posthouse.invalid"),
+	OPT(struct bench_opts, from, 'f', "from", "ADDRESS", "Sender of all messages.",
+	    .dflt = "sender@example.com"),
+	OPT(struct bench_opts, rcpt, 'r', "rcpt", "ADDRESS",
+	    "Recipient of all messages; with --rcpts a number is put "
+	    "behind its local part.",
+	    .dflt = "rcpt@example.net"),
+	OPT(struct bench_opts, helo, 0, "helo", "NAME", "Name given with EHLO.",
+	    .dflt = "posthouse.invalid"),
 	OPT_HEADING("How much"),
-	OPT(struct bench_opts, sessions, 's', "sessions", "N", "Connections that send, each one message after "
-	    "another: the next begins when the reply to the last has come.", .dflt = "10", .min = 0, .max = 60000),
+	OPT(struct bench_opts, sessions, 's', "sessions", "N",
+	    "Connections that send, each one message after "
+	    "another: the next begins when the reply to the last has come.",
+	    .dflt = "10", .min = 0, .max = 60000),
 	OPT(struct bench_opts, messages, 'n', "messages", "N", "Messages in all."),
-	OPT(struct bench_opts, duration, 'd', "duration", "TIME", "Time to send for, instead of a number of messages; "
+	OPT(struct bench_opts, duration, 'd', "duration", "TIME",
+	    "Time to send for, instead of a number of messages; "
 	    "10s when neither is given."),
-	OPT(struct bench_opts, per_session, 0, "per-session", "N", "Messages on one connection before QUIT and a new one; "
+	OPT(struct bench_opts, per_session, 0, "per-session", "N",
+	    "Messages on one connection before QUIT and a new one; "
 	    "0 puts no end to it."),
-	OPT(struct bench_opts, size, 'S', "size", "SIZE", "Octets of a message, header and all.", .dflt = "4K",
-	    .min = TRAFFIC_MIN_SIZE, .max = 1 << 30),
-	OPT(struct bench_opts, rcpts, 0, "rcpts", "N", "Recipients of each message.", .dflt = "1", .min = 1,
-	    .max = BENCH_MAX_RCPTS),
-	OPT(struct bench_opts, rate, 0, "rate", "R", "Messages a second at most, all sessions together. Times are then "
-	    "taken from when a message was due, so that a server that stalls cannot hide it. 0: as fast as it goes."),
-	OPT(struct bench_opts, idle, 0, "connections-idle", "N", "Opens so many more connections, says EHLO on them and holds "
-	    "them to the end.", .max = 60000),
-	OPT(struct bench_opts, threads, 0, "threads", "N", "Threads that drive the sessions.", .dflt = "1", .min = 1, .max = 256),
+	OPT(struct bench_opts, size, 'S', "size", "SIZE", "Octets of a message, header and all.",
+	    .dflt = "4K", .min = TRAFFIC_MIN_SIZE, .max = 1 << 30),
+	OPT(struct bench_opts, rcpts, 0, "rcpts", "N", "Recipients of each message.", .dflt = "1",
+	    .min = 1, .max = BENCH_MAX_RCPTS),
+	OPT(struct bench_opts, rate, 0, "rate", "R",
+	    "Messages a second at most, all sessions together. Times are then "
+	    "taken from when a message was due, so that a server that stalls cannot hide it. 0: as "
+	    "fast as it goes."),
+	OPT(struct bench_opts, idle, 0, "connections-idle", "N",
+	    "Opens so many more connections, says EHLO on them and holds "
+	    "them to the end.",
+	    .max = 60000),
+	OPT(struct bench_opts, threads, 0, "threads", "N", "Threads that drive the sessions.",
+	    .dflt = "1", .min = 1, .max = 256),
 	OPT_HEADING("How it talks"),
-	OPT(struct bench_opts, no_pipelining, 0, "no-pipelining", NULL, "Waits for each reply, even when PIPELINING is offered."),
-	OPT(struct bench_opts, chunking, 0, "chunking", NULL, "Sends by BDAT when CHUNKING is offered."),
-	OPT(struct bench_opts, timeout, 0, "timeout", "TIME", "How long a reply may take.", .dflt = "5m", .min = 100),
-	OPT(struct bench_opts, tolerate, 0, "tolerate", NULL, "Goes on after refusals and failed connections, and exits with 0 "
+	OPT(struct bench_opts, no_pipelining, 0, "no-pipelining", NULL,
+	    "Waits for each reply, even when PIPELINING is offered."),
+	OPT(struct bench_opts, chunking, 0, "chunking", NULL,
+	    "Sends by BDAT when CHUNKING is offered."),
+	OPT(struct bench_opts, timeout, 0, "timeout", "TIME", "How long a reply may take.",
+	    .dflt = "5m", .min = 100),
+	OPT(struct bench_opts, tolerate, 0, "tolerate", NULL,
+	    "Goes on after refusals and failed connections, and exits with 0 "
 	    "in spite of them."),
 	OPT_HEADING("Results"),
-	OPT(struct bench_opts, latency, 0, "latency", NULL, "Shows the whole distribution of times."),
+	OPT(struct bench_opts, latency, 0, "latency", NULL,
+	    "Shows the whole distribution of times."),
 	OPT(struct bench_opts, json, 0, "json", NULL, "Prints the results as one line of JSON."),
-	OPT(struct bench_opts, ids, 0, "ids", "FILE", "Writes the id of each message that was taken; "
+	OPT(struct bench_opts, ids, 0, "ids", "FILE",
+	    "Writes the id of each message that was taken; "
 	    "'posthouse sink --ids' writes those that arrive."),
 	OPT_END
 };
 static const struct opt_command command = {
 	"bench", "[OPTION ...]",
-	"Drives an SMTP server with generated messages and reports messages per second, times and refusals. "
+	"Drives an SMTP server with generated messages and reports messages per second, times and "
+	"refusals. "
 	"'posthouse sink --verify' recognises the messages where they arrive.",
 	rows,
-	"Exit status: 0 all were taken, 64 wrong usage, 68 nobody answers, 69 a message was refused or lost.\n"
+	"Exit status: 0 all were taken, 64 wrong usage, 68 nobody answers, 69 a message was\n"
+	"refused or lost.\n"
 };
 
 static struct ph_str
@@ -191,19 +212,22 @@ static void
 post_all(const struct bench *b, struct bench_worker **workers, bool stop)
 {
 	for (int64_t i = 0; i < b->o->threads; i++)
-		ph_post(loop_mailbox(workers[i]->loop), stop ? &workers[i]->stop : &workers[i]->wind_down);
+		ph_post(loop_mailbox(workers[i]->loop),
+		    stop ? &workers[i]->stop : &workers[i]->wind_down);
 }
 
 /* Until all is sent, time is over, or the user has enough. */
 static void
 wait_for_end(struct bench *b, struct bench_worker **workers, const sigset_t *signals)
 {
-	int64_t began = clock_mono_ms(), limit = b->o->duration.ms > 0 ? began + b->o->duration.ms : INT64_MAX;
+	int64_t began = clock_mono_ms(),
+		limit = b->o->duration.ms > 0 ? began + b->o->duration.ms : INT64_MAX;
 	bool shown = false, told_idle = b->o->idle == 0, winding_down = false;
 
 	for (;;) {
 		int64_t now = clock_mono_ms(), left = limit - now < TICK_MS ? limit - now : TICK_MS;
-		struct timespec ts = { left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000 : 0 };
+		struct timespec ts = { left > 0 ? left / 1000 : 0,
+			left > 0 ? left % 1000 * 1000000 : 0 };
 		int sig = sigtimedwait(signals, NULL, &ts);
 		bool all_sent = b->o->sessions > 0 && atomic_load(&b->active) == 0;
 
@@ -220,7 +244,8 @@ wait_for_end(struct bench *b, struct bench_worker **workers, const sigset_t *sig
 		}
 		if (!told_idle && atomic_load(&b->idle_open) >= b->o->idle) {
 			told_idle = true;
-			(void)fprintf(stderr, "%s%" PRId64 " idle connections are open\n", shown ? "\n" : "", b->o->idle);
+			(void)fprintf(stderr, "%s%" PRId64 " idle connections are open\n",
+			    shown ? "\n" : "", b->o->idle);
 		}
 		show_progress(b, workers, began, &shown);
 	}
@@ -270,17 +295,24 @@ report_json(const struct bench *b, const struct bench_stats *st, unsigned idle_o
 	int64_t offset = clock_wall_ms() * 1000 - clock_mono_us();
 	const char *comma = "";
 
-	printf("{\"run\":\"%016" PRIx64 "\",\"sessions\":%" PRId64 ",\"size\":%zu,\"recipients\":%" PRId64
-	    ",\"messages\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"recipients_refused\":%" PRIu64,
-	    b->traffic.run, b->o->sessions, b->traffic.size, b->o->rcpts, st->taken, st->refused, st->lost, st->rcpts_refused);
-	printf(",\"connections\":%" PRIu64 ",\"connect_failures\":%" PRIu64 ",\"idle\":%u,\"idle_lost\":%" PRIu64,
+	printf("{\"run\":\"%016" PRIx64 "\",\"sessions\":%" PRId64
+	       ",\"size\":%zu,\"recipients\":%" PRId64 ",\"messages\":%" PRIu64
+	       ",\"refused\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"recipients_refused\":%" PRIu64,
+	    b->traffic.run, b->o->sessions, b->traffic.size, b->o->rcpts, st->taken, st->refused,
+	    st->lost, st->rcpts_refused);
+	printf(",\"connections\":%" PRIu64 ",\"connect_failures\":%" PRIu64
+	       ",\"idle\":%u,\"idle_lost\":%" PRIu64,
 	    st->connects, st->connect_failures, idle_open, st->idle_lost);
-	printf(",\"started\":%.6f,\"ended\":%.6f,\"seconds\":%.6f,\"per_second\":%.1f,\"mb_per_second\":%.2f",
-	    (double)(st->first_us + offset) / 1e6, (double)(st->last_us + offset) / 1e6, seconds_of(st),
-	    per_second(st, (double)st->taken), per_second(st, (double)st->taken * (double)b->traffic.size / 1e6));
-	printf(",\"latency_us\":{\"mean\":%.0f,\"min\":%" PRIu64 ",\"p50\":%" PRIu64 ",\"p90\":%" PRIu64 ",\"p99\":%" PRIu64
-	    ",\"p999\":%" PRIu64 ",\"max\":%" PRIu64 "},\"errors\":{", histogram_mean(h), h->min, histogram_percentile(h, 50),
-	    histogram_percentile(h, 90), histogram_percentile(h, 99), histogram_percentile(h, 99.9), h->max);
+	printf(",\"started\":%.6f,\"ended\":%.6f,\"seconds\":%.6f,\"per_second\":%.1f"
+	       ",\"mb_per_second\":%.2f",
+	    (double)(st->first_us + offset) / 1e6, (double)(st->last_us + offset) / 1e6,
+	    seconds_of(st), per_second(st, (double)st->taken),
+	    per_second(st, (double)st->taken * (double)b->traffic.size / 1e6));
+	printf(",\"latency_us\":{\"mean\":%.0f,\"min\":%" PRIu64 ",\"p50\":%" PRIu64
+	       ",\"p90\":%" PRIu64 ",\"p99\":%" PRIu64 ",\"p999\":%" PRIu64 ",\"max\":%" PRIu64
+	       "},\"errors\":{",
+	    histogram_mean(h), h->min, histogram_percentile(h, 50), histogram_percentile(h, 90),
+	    histogram_percentile(h, 99), histogram_percentile(h, 99.9), h->max);
 	for (int code = 0; code < BENCH_CODES; code++)
 		if (st->codes[code] > 0) {
 			printf("%s\"%d\":%" PRIu64, comma, code, st->codes[code]);
@@ -310,21 +342,24 @@ report_text(const struct bench *b, const struct bench_stats *st, unsigned idle_o
 	const struct histogram *h = &st->latency;
 
 	if (b->o->sessions > 0)
-		printf("%" PRIu64 " messages of %zu octets in %.2f s: %.0f messages/s, %.1f MB/s\n", st->taken,
-		    b->traffic.size, seconds_of(st), per_second(st, (double)st->taken),
+		printf("%" PRIu64 " messages of %zu octets in %.2f s: %.0f messages/s, %.1f MB/s\n",
+		    st->taken, b->traffic.size, seconds_of(st), per_second(st, (double)st->taken),
 		    per_second(st, (double)st->taken * (double)b->traffic.size / 1e6));
 	if (h->count > 0)
 		printf("time until 250: p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f ms\n",
-		    ms(histogram_percentile(h, 50)), ms(histogram_percentile(h, 90)), ms(histogram_percentile(h, 99)),
-		    ms(histogram_percentile(h, 99.9)), ms(h->max));
+		    ms(histogram_percentile(h, 50)), ms(histogram_percentile(h, 90)),
+		    ms(histogram_percentile(h, 99)), ms(histogram_percentile(h, 99.9)), ms(h->max));
 	if (b->o->latency && h->count > 0)
 		report_distribution(h);
 	if (b->o->idle > 0)
-		printf("%u idle connections at the end, %" PRIu64 " lost\n", idle_open, st->idle_lost);
+		printf(
+		    "%u idle connections at the end, %" PRIu64 " lost\n", idle_open, st->idle_lost);
 	if (st->refused > 0 || st->lost > 0)
-		printf("%" PRIu64 " messages refused, %" PRIu64 " lost with their connection\n", st->refused, st->lost);
+		printf("%" PRIu64 " messages refused, %" PRIu64 " lost with their connection\n",
+		    st->refused, st->lost);
 	if (st->rcpts_refused > 0)
-		printf("%" PRIu64 " recipients refused of messages that were taken\n", st->rcpts_refused);
+		printf("%" PRIu64 " recipients refused of messages that were taken\n",
+		    st->rcpts_refused);
 	if (st->connect_failures > 0)
 		printf("%" PRIu64 " connections failed\n", st->connect_failures);
 	for (int code = 0; code < BENCH_CODES; code++)
@@ -350,8 +385,10 @@ report(struct bench *b, struct bench_worker **workers)
 	if (all->connects == 0) {
 		(void)fprintf(stderr, "posthouse bench: %s: %s\n", b->o->to, all->last_refusal);
 		rc = EX_NOHOST;
-	} else if (!b->o->tolerate && (all->refused > 0 || all->lost > 0 || all->rcpts_refused > 0 ||
-	    all->idle_lost > 0 || idle_open < b->o->idle || (b->o->sessions > 0 && all->taken == 0))) {
+	} else if (!b->o->tolerate &&
+		   (all->refused > 0 || all->lost > 0 || all->rcpts_refused > 0 ||
+		       all->idle_lost > 0 || idle_open < b->o->idle ||
+		       (b->o->sessions > 0 && all->taken == 0))) {
 		rc = EX_UNAVAILABLE;
 	}
 	free(all);
@@ -395,7 +432,8 @@ check_opts(struct bench_opts *o)
 	if (o->messages > 0 && o->duration.ms > 0)
 		return opt_complain(&command, "--messages and --duration exclude each other");
 	if (o->sessions == 0 && o->idle == 0)
-		return opt_complain(&command, "--sessions 0 leaves nothing to do without --connections-idle");
+		return opt_complain(
+		    &command, "--sessions 0 leaves nothing to do without --connections-idle");
 	if (o->threads > o->sessions + o->idle)
 		o->threads = o->sessions + o->idle;
 	if (o->messages == 0 && o->duration.ms == 0 && o->sessions > 0)
@@ -416,9 +454,12 @@ cmd_bench(int argc, char **argv)
 		return rc;
 	b.nto = target_resolve(opts.to, 25, false, b.to, BENCH_TARGETS, &why);
 	if (b.nto < 0) {
-		rc = b.nto == PH_EINVAL ? opt_complain(&command, "--to: " STR_FMT, STR_ARG(buf_view(&why))) : EX_NOHOST;
+		rc = b.nto == PH_EINVAL
+			 ? opt_complain(&command, "--to: " STR_FMT, STR_ARG(buf_view(&why)))
+			 : EX_NOHOST;
 		if (rc == EX_NOHOST)
-			(void)fprintf(stderr, "posthouse bench: " STR_FMT "\n", STR_ARG(buf_view(&why)));
+			(void)fprintf(
+			    stderr, "posthouse bench: " STR_FMT "\n", STR_ARG(buf_view(&why)));
 		buf_free(&why);
 		return rc;
 	}
@@ -429,7 +470,8 @@ cmd_bench(int argc, char **argv)
 	target_raise_files();
 	id_random(&run_id, sizeof run_id);
 	b.limit = opts.messages > 0 ? (uint64_t)opts.messages : UINT64_MAX;
-	traffic_init(&b.traffic, run_id, (size_t)opts.size.bytes, str_of(opts.from), str_of(opts.rcpt));
+	traffic_init(
+	    &b.traffic, run_id, (size_t)opts.size.bytes, str_of(opts.from), str_of(opts.rcpt));
 	render_commands(&b);
 	rc = run(&b);
 	free_commands(&b);

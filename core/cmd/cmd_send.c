@@ -6,45 +6,46 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "base/fsutil.h"
 #include "base/id.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/cmd.h"
 #include "cmd/send.h"
 #include "cmd/target.h"
-#include "mail/trace.h"
 
-#define INPUT_LIMIT ((size_t)1 << 30)
 enum { MAX_SESSIONS = 10000 };
-
-static const char *const returns[] = { "full", "hdrs" };
 
 static const struct opt rows[] = {
 	OPT_HEADING("Where and whom"),
 	OPT(struct send_opts, to, 't', "to", "HOST:PORT", "The server.", .dflt = "localhost:25"),
-	OPT(struct send_opts, from, 'f', "from", "ADDRESS", "Sender; <> is the null sender. Default: you at this machine."),
+	OPT(struct send_opts, from, 'f', "from", "ADDRESS",
+	    "Sender; <> is the null sender. Default: you at this machine."),
 	OPT(struct send_opts, rcpts, 'r', "rcpt", "ADDRESS", "Recipient."),
-	OPT(struct send_opts, helo, 0, "helo", "NAME", "Name given with EHLO. Default: this machine's."),
+	OPT(struct send_opts, helo, 0, "helo", "NAME",
+	    "Name given with EHLO. Default: this machine's."),
 	OPT_HEADING("The message"),
-	OPT(struct send_opts, subject, 's', "subject", "TEXT", "Subject of the header that is made when the input has none.",
-	    .dflt = "Test message"),
-	OPT(struct send_opts, generate, 'n', "generate", "N", "Sends N generated messages, which 'posthouse sink --verify' "
+	OPT(struct send_opts, subject, 's', "subject", "TEXT",
+	    "Subject of the header that is made when the input has none.", .dflt = "Test message"),
+	OPT(struct send_opts, generate, 'n', "generate", "N",
+	    "Sends N generated messages, which 'posthouse sink --verify' "
 	    "recognises, instead of input."),
-	OPT(struct send_opts, size, 'S', "size", "SIZE", "Octets of a generated message.", .dflt = "4K",
-	    .min = TRAFFIC_MIN_SIZE, .max = 1 << 30),
-	OPT(struct send_opts, sessions, 0, "sessions", "N", "Connections at once.", .dflt = "1", .min = 1, .max = MAX_SESSIONS),
-	OPT(struct send_opts, notify, 0, "notify", "LIST", "Reports wanted (RFC 3461): never, or of success, failure, delay, "
+	OPT(struct send_opts, size, 'S', "size", "SIZE", "Octets of a generated message.",
+	    .dflt = "4K", .min = TRAFFIC_MIN_SIZE, .max = 1 << 30),
+	OPT(struct send_opts, sessions, 0, "sessions", "N", "Connections at once.", .dflt = "1",
+	    .min = 1, .max = MAX_SESSIONS),
+	OPT(struct send_opts, notify, 0, "notify", "LIST",
+	    "Reports wanted (RFC 3461): never, or of success, failure, delay, "
 	    "with commas."),
 	OPT(struct send_opts, ret, 0, "ret", "WHAT", "What a report returns: full or hdrs."),
 	OPT(struct send_opts, envid, 0, "envid", "TEXT", "Envelope id that reports repeat."),
 	OPT_HEADING("How"),
-	OPT(struct send_opts, verbose, 'v', "verbose", NULL, "Shows the dialogue; twice: with content."),
+	OPT(struct send_opts, verbose, 'v', "verbose", NULL,
+	    "Shows the dialogue; twice: with content."),
 	OPT(struct send_opts, quiet, 'q', "quiet", NULL, "Prints no queue ids."),
-	OPT(struct send_opts, timeout, 0, "timeout", "TIME", "How long to connect and to wait for a reply. Default: the "
+	OPT(struct send_opts, timeout, 0, "timeout", "TIME",
+	    "How long to connect and to wait for a reply. Default: the "
 	    "times of RFC 5321."),
 	OPT(struct send_opts, no_pipelining, 0, "no-pipelining", NULL, "Does not use PIPELINING."),
 	OPT(struct send_opts, no_chunking, 0, "no-chunking", NULL, "Does not use CHUNKING."),
@@ -52,24 +53,26 @@ static const struct opt rows[] = {
 };
 static const struct opt_command command = {
 	"send", "[OPTION ...] --rcpt ADDRESS [FILE ... | -]",
-	"Submits messages to an SMTP server: each FILE one, or standard input. Line ends become CRLF; a header is made when "
-	"the input has none. Prints the queue id of each message that is taken.",
+	"Submits messages to an SMTP server: each FILE one, or standard input. Line ends become "
+	"CRLF; a header is made when the input has none. Prints the queue id of each message that is taken.",
 	rows,
-	"Exit status: 0 all were taken, 64 wrong usage, 65 wrong input, 66 no such file, 68 cannot connect,\n"
-	"69 something was refused for good, 75 something was refused for now.\n"
+	"Exit status: 0 all were taken, 64 wrong usage, 65 wrong input, 66 no such file,\n"
+	"68 cannot connect, 69 something was refused for good, 75 something was refused\nfor now.\n"
 };
 
 /* --- the envelope --- */
 
 static int
-take_address(struct arena *arena, const char *text, unsigned flags, const char *option, struct address *out)
+take_address(struct arena *arena, const char *text, unsigned flags, const char *option,
+             struct address *out)
 {
 	struct ph_str in = str_of(text);
 	const char *why = "not an address";
 
 	if (text[0] == '\0' && (flags & ADDRESS_NULL_OK) != 0)
 		in = STR("<>");
-	if (address_parse_path(&in, flags | ADDRESS_BARE_OK | ADDRESS_UTF8_OK, arena, out, &why) != 0 ||
+	flags |= ADDRESS_BARE_OK | ADDRESS_UTF8_OK;
+	if (address_parse_path(&in, flags, arena, out, &why) != 0 ||
 	    str_trim(in).n > 0)
 		return opt_complain(&command, "%s: \"%s\": %s", option, text, why);
 	return 0;
@@ -79,7 +82,10 @@ static int
 take_notify(const char *text, uint8_t *out)
 {
 	static const struct { const char *word; uint8_t bit; } words[] = {
-		{ "never", NOTIFY_NEVER }, { "success", NOTIFY_SUCCESS }, { "failure", NOTIFY_FAILURE }, { "delay", NOTIFY_DELAY },
+		{ "never", NOTIFY_NEVER },
+		{ "success", NOTIFY_SUCCESS },
+		{ "failure", NOTIFY_FAILURE },
+		{ "delay", NOTIFY_DELAY },
 	};
 	struct ph_str rest = str_of(text);
 
@@ -92,7 +98,8 @@ take_notify(const char *text, uint8_t *out)
 			if (str_iis(str_trim(word), words[i].word))
 				bit = words[i].bit;
 		if (bit == 0)
-			return opt_complain(&command, "--notify: \"%s\" is not never, or success, failure, delay", text);
+			return opt_complain(&command,
+			    "--notify: \"%s\" is not never, or success, failure, delay", text);
 		*out |= bit;
 	}
 	if ((*out & NOTIFY_NEVER) != 0 && *out != NOTIFY_NEVER)
@@ -108,7 +115,8 @@ default_from(struct arena *arena, const char *host)
 
 	if (user == NULL || *user == '\0')
 		user = getenv("USER");
-	return arena_printf(arena, "%s@%s", user != NULL && *user != '\0' ? user : "posthouse", host);
+	return arena_printf(
+	    arena, "%s@%s", user != NULL && *user != '\0' ? user : "posthouse", host);
 }
 
 static int
@@ -123,21 +131,25 @@ make_envelope(struct send *snd)
 	(void)gethostname(host, sizeof host - 1);
 	snd->client.hostname = arena_str(&snd->arena, str_of(o->helo != NULL ? o->helo : host));
 	envelope_init(env, &snd->arena);
-	rc = take_address(&snd->arena, o->from != NULL ? o->from : default_from(&snd->arena, host), ADDRESS_NULL_OK,
-	    "--from", &env->from);
+	rc = take_address(&snd->arena, o->from != NULL ? o->from : default_from(&snd->arena, host),
+	    ADDRESS_NULL_OK, "--from", &env->from);
 	if (rc == 0 && o->notify != NULL)
 		rc = take_notify(o->notify, &notify);
 	env->smtputf8 = env->from.utf8;
 	for (size_t i = 0; i < o->rcpts.n && rc == 0; i++) {
 		struct recipient *r = envelope_add(env);
 
-		rc = take_address(&snd->arena, o->rcpts.v[i], ADDRESS_POSTMASTER_OK, "--rcpt", &r->to);
+		rc = take_address(
+		    &snd->arena, o->rcpts.v[i], ADDRESS_POSTMASTER_OK, "--rcpt", &r->to);
 		r->notify = notify;
 		env->smtputf8 |= r->to.utf8;
 	}
 	if (rc == 0 && o->ret != NULL) {
-		env->ret = strcmp(o->ret, returns[0]) == 0 ? RET_FULL : strcmp(o->ret, returns[1]) == 0 ? RET_HDRS : RET_NONE;
-		if (env->ret == RET_NONE)
+		if (strcmp(o->ret, "full") == 0)
+			env->ret = RET_FULL;
+		else if (strcmp(o->ret, "hdrs") == 0)
+			env->ret = RET_HDRS;
+		else
 			rc = opt_complain(&command, "--ret: \"%s\" is not full or hdrs", o->ret);
 	}
 	if (rc == 0 && o->envid != NULL) {
@@ -146,118 +158,6 @@ make_envelope(struct send *snd)
 		codec_xtext_encode(str_of(o->envid), &xtext);
 		env->envid = arena_str(&snd->arena, buf_view(&xtext));
 		buf_free(&xtext);
-	}
-	return rc;
-}
-
-/* --- input --- */
-
-static int
-read_stdin(struct buf *out)
-{
-	for (;;) {
-		ssize_t n = read(STDIN_FILENO, buf_room(out, 65536), 65536);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return 0;
-		buf_grew(out, (size_t)n);
-		if (out->len > INPUT_LIMIT)
-			return PH_ELIMIT;
-	}
-}
-
-static bool
-has_header(struct ph_str in)
-{
-	struct ph_str rest, line = str_cut(in, '\n', &rest), name = str_cut(line, ':', &rest);
-
-	return rest.p != NULL && header_name_valid(name);
-}
-
-static void
-add_header(const struct send *snd, struct buf *out)
-{
-	char id[PH_MSGID_TEXT];
-
-	buf_adds(out, "Date: ");
-	trace_date(out, clock_wall_ms());
-	buf_printf(out, "\r\nFrom: <" STR_FMT ">\r\n", STR_ARG(snd->env.from.full));
-	for (uint32_t i = 0; i < snd->env.nrcpts; i++)
-		buf_printf(out, "%s<" STR_FMT ">%s", i == 0 ? "To: " : "\t", STR_ARG(snd->env.rcpts[i].to.full),
-		    i + 1 < snd->env.nrcpts ? ",\r\n" : "\r\n");
-	buf_printf(out, "Message-ID: <%s@" STR_FMT ">\r\nSubject: %s\r\n\r\n", id_text(id_new(), id),
-	    STR_ARG(snd->client.hostname), snd->o->subject);
-}
-
-/* Line ends become CRLF. PH_EINVAL with *line for a CR alone, which SMTP cannot carry. */
-static int
-add_lines(struct ph_str in, struct buf *out, bool *eight_bit, size_t *line)
-{
-	for (*line = 1; in.n > 0; ++*line) {
-		const char *lf = memchr(in.p, '\n', in.n);
-		size_t n = lf != NULL ? (size_t)(lf - in.p) : in.n, used = lf != NULL ? n + 1 : n;
-
-		if (n > 0 && in.p[n - 1] == '\r')
-			n--;
-		if (n > 0 && memchr(in.p, '\r', n) != NULL)
-			return PH_EINVAL;
-		for (size_t i = 0; i < n && !*eight_bit; i++)
-			*eight_bit = ((unsigned char)in.p[i] & 0x80) != 0;
-		buf_add(out, in.p, n);
-		buf_adds(out, "\r\n");
-		in = str_skip(in, used);
-	}
-	return 0;
-}
-
-static int
-read_message(struct send *snd, const char *file, struct send_message *msg)
-{
-	struct buf raw = { 0 }, text = { 0 };
-	bool from_stdin = strcmp(file, "-") == 0;
-	size_t line = 0;
-	int rc = from_stdin ? read_stdin(&raw) : fs_read_file(file, INPUT_LIMIT, &raw);
-
-	msg->file = from_stdin ? "standard input" : file;
-	if (rc < 0) {
-		(void)fprintf(stderr, "posthouse send: %s: %s\n", msg->file, rc <= PH_ENOMEM ? ph_strerror(rc) : strerror(-rc));
-		buf_free(&raw);
-		return EX_NOINPUT;
-	}
-	if (!has_header(buf_view(&raw)))
-		add_header(snd, &text);
-	rc = add_lines(buf_view(&raw), &text, &msg->eight_bit, &line);
-	if (rc != 0) {
-		(void)fprintf(stderr, "posthouse send: %s:%zu: a carriage return within the line\n", msg->file, line);
-		rc = EX_DATAERR;
-	} else {
-		msg->content = content_new();
-		content_append(msg->content, text.data + text.head, text.len, text.len);
-	}
-	buf_free(&raw);
-	buf_free(&text);
-	return rc;
-}
-
-static int
-read_input(struct send *snd, const struct opt_list *files)
-{
-	int rc = 0;
-
-	if (snd->o->generate > 0)
-		return 0;
-	if (files->n == 0 && isatty(STDIN_FILENO) && !snd->o->quiet)
-		(void)fprintf(stderr, "posthouse send: reading the message from the terminal; end it with ^D\n");
-	snd->nfiles = files->n > 0 ? files->n : 1;
-	snd->files = mem_calloc(snd->nfiles, sizeof *snd->files);
-	for (size_t i = 0; i < snd->nfiles && rc == 0; i++) {
-		rc = read_message(snd, files->n > 0 ? files->v[i] : "-", &snd->files[i]);
-		if (rc == 0 && snd->files[i].eight_bit)
-			snd->env.body = BODY_8BITMIME;
 	}
 	return rc;
 }
@@ -352,7 +252,8 @@ send_message_over(struct send *snd, struct send_message *msg, bool lost)
 		refused |= r->code / 100 == 5;
 		deferred |= r->code / 100 == 4;
 		if (r->code != 0)
-			send_complain(snd, "<" STR_FMT ">: " STR_FMT, STR_ARG(r->rcpt->to.full), STR_ARG(r->reply));
+			send_complain(snd, "<" STR_FMT ">: " STR_FMT, STR_ARG(r->rcpt->to.full),
+			    STR_ARG(r->reply));
 	}
 	if (unknown && lost)
 		snd->lost++;
@@ -378,15 +279,19 @@ outcome(struct send *snd, int64_t began_us)
 	uint64_t unsent = snd->total - snd->next;
 
 	if (snd->complaints > SEND_MAX_COMPLAINTS)
-		(void)fprintf(stderr, "posthouse send: and %u more of the like\n", snd->complaints - SEND_MAX_COMPLAINTS);
+		(void)fprintf(stderr, "posthouse send: and %u more of the like\n",
+		    snd->complaints - SEND_MAX_COMPLAINTS);
 	if (snd->o->generate > 0 && !snd->o->quiet)
-		printf("%" PRIu64 " of %" PRIu64 " messages taken in %.2f s: %.0f/s\n", snd->taken, snd->total, seconds,
-		    seconds > 0 ? (double)snd->taken / seconds : 0);
+		printf("%" PRIu64 " of %" PRIu64 " messages taken in %.2f s: %.0f/s\n", snd->taken,
+		    snd->total, seconds, seconds > 0 ? (double)snd->taken / seconds : 0);
 	if (snd->lost > 0)
-		(void)fprintf(stderr, "posthouse send: %" PRIu64 " messages: the connection ended before their outcome was known\n",
+		(void)fprintf(stderr,
+		    "posthouse send: %" PRIu64
+		    " messages: the connection ended before their outcome was known\n",
 		    snd->lost);
 	if (unsent > 0)
-		(void)fprintf(stderr, "posthouse send: %" PRIu64 " messages were not sent\n", unsent);
+		(void)fprintf(
+		    stderr, "posthouse send: %" PRIu64 " messages were not sent\n", unsent);
 	if (snd->connected == 0)
 		return EX_NOHOST;
 	if (snd->refused > 0 || snd->session_refused)
@@ -428,10 +333,11 @@ set_up_traffic(struct send *snd)
 		return;
 	id_random(&run, sizeof run);
 	snd->sum = codec_sum_new();
-	traffic_init(&snd->traffic, run, (size_t)snd->o->size.bytes, snd->env.from.full, snd->env.rcpts[0].to.full);
+	traffic_init(&snd->traffic, run, (size_t)snd->o->size.bytes, snd->env.from.full,
+	    snd->env.rcpts[0].to.full);
 	snd->generated = content_new();
-	content_append(snd->generated, snd->traffic.rest.data + snd->traffic.rest.head, snd->traffic.rest.len,
-	    snd->traffic.rest.len);
+	content_append(snd->generated, snd->traffic.rest.data + snd->traffic.rest.head,
+	    snd->traffic.rest.len, snd->traffic.rest.len);
 }
 
 static void
@@ -474,7 +380,7 @@ cmd_send(int argc, char **argv)
 	} else {
 		rc = make_envelope(&snd);
 		if (rc == 0)
-			rc = read_input(&snd, &files);
+			rc = send_read_input(&snd, &files);
 		if (rc == 0) {
 			set_up_traffic(&snd);
 			rc = transmit(&snd);

@@ -25,47 +25,74 @@
 
 enum { TICK_MS = 1000, LINGER_MS = 500, BACKLOG = 4096 };
 
-static const char *const stages[] = { "connect", "mail", "rcpt", "data", "dot", "reply", "never", NULL };
+static const char *const stages[] = { "connect", "mail", "rcpt", "data", "dot", "reply", "never",
+	NULL };
 static const char *const greetings[] = { "220", "421", "554", NULL };
 
 static const struct opt rows[] = {
 	OPT_HEADING("Where"),
-	OPT(struct sink_opts, listen, 'l', "listen", "HOST:PORT", "Address to listen on; port 0 takes a free one.",
-	    .dflt = "127.0.0.1:2526"),
-	OPT(struct sink_opts, hostname, 0, "hostname", "NAME", "Name in the greeting.", .dflt = "sink.invalid"),
-	OPT(struct sink_opts, threads, 0, "threads", "N", "Threads that serve connections.", .dflt = "1", .min = 1, .max = 256),
-	OPT(struct sink_opts, port_file, 0, "port-file", "FILE", "Writes the port to FILE when listening."),
-	OPT(struct sink_opts, ready_fd, 0, "ready-fd", "FD", "Writes the port and a newline to this descriptor when listening, "
-	    "and closes it.", .max = 1 << 20),
+	OPT(struct sink_opts, listen, 'l', "listen", "HOST:PORT",
+	    "Address to listen on; port 0 takes a free one.", .dflt = "127.0.0.1:2526"),
+	OPT(struct sink_opts, hostname, 0, "hostname", "NAME", "Name in the greeting.",
+	    .dflt = "sink.invalid"),
+	OPT(struct sink_opts, threads, 0, "threads", "N", "Threads that serve connections.",
+	    .dflt = "1", .min = 1, .max = 256),
+	OPT(struct sink_opts, port_file, 0, "port-file", "FILE",
+	    "Writes the port to FILE when listening."),
+	OPT(struct sink_opts, ready_fd, 0, "ready-fd", "FD",
+	    "Writes the port and a newline to this descriptor when listening, "
+	    "and closes it.",
+	    .max = 1 << 20),
 	OPT_HEADING("What becomes of messages"),
 	OPT(struct sink_opts, print, 'p', "print", NULL, "Prints envelope and content."),
-	OPT(struct sink_opts, store, 's', "store", "DIR", "Writes each message to DIR/NUMBER.eml, with the envelope as lines x-sender and "
+	OPT(struct sink_opts, store, 's', "store", "DIR",
+	    "Writes each message to DIR/NUMBER.eml, with the envelope as lines x-sender and "
 	    "x-receiver on top."),
-	OPT(struct sink_opts, count, 0, "count", NULL, "Prints how many there were, once a second."),
-	OPT(struct sink_opts, verify, 'V', "verify", NULL, "Checks messages made by 'posthouse bench' or 'send --generate': "
+	OPT(struct sink_opts, count, 0, "count", NULL,
+	    "Prints how many there were, once a second."),
+	OPT(struct sink_opts, verify, 'V', "verify", NULL,
+	    "Checks messages made by 'posthouse bench' or 'send --generate': "
 	    "changed bytes, duplicates, gaps."),
-	OPT(struct sink_opts, expect, 0, "expect", "N", "With --verify: how many different messages there should be."),
-	OPT(struct sink_opts, ids, 0, "ids", "FILE", "With --verify: writes the id of each message as it arrives."),
+	OPT(struct sink_opts, expect, 0, "expect", "N",
+	    "With --verify: how many different messages there should be."),
+	OPT(struct sink_opts, ids, 0, "ids", "FILE",
+	    "With --verify: writes the id of each message as it arrives."),
 	OPT(struct sink_opts, once, 0, "once", "N", "Ends after N messages."),
 	OPT(struct sink_opts, json, 0, "json", NULL, "Prints statistics as one line of JSON."),
 	OPT_HEADING("Misbehaviour"),
-	OPT(struct sink_opts, tempfail, 0, "tempfail", "PERCENT", "Share of messages refused with 451 after their content.", .max = 100),
-	OPT(struct sink_opts, permfail, 0, "permfail", "PERCENT", "Share of messages refused with 554 after their content.", .max = 100),
-	OPT(struct sink_opts, tempfail_rcpt, 0, "tempfail-rcpt", "ADDRESS", "Recipient (or @domain) that is refused with 451."),
-	OPT(struct sink_opts, permfail_rcpt, 0, "permfail-rcpt", "ADDRESS", "Recipient (or @domain) that is refused with 550."),
-	OPT_ONE_OF(struct sink_opts, hangup_at, 0, "hangup-at", "STAGE", "Closes the connection instead of the reply to this stage; "
-	    "dot: after the content, which is not counted; reply: likewise, but it is.", .dflt = "never", .choices = stages),
-	OPT(struct sink_opts, hangup, 0, "hangup", "PERCENT", "How often it hangs up: 100 with --hangup-at; without it, that share of "
-	    "messages at dot.", .max = 100),
-	OPT_ONE_OF(struct sink_opts, greeting, 0, "greeting-code", "CODE", "Greets with this code.", .dflt = "220", .choices = greetings),
-	OPT(struct sink_opts, delay, 0, "delay", "TIME", "Lets each reply leave so much later, while input is used at once: "
-	    "the latency of a long line, not a slow server.", .max = 600000),
-	OPT(struct sink_opts, seed, 0, "seed", "N", "Repeats the dice of another trial.", .dflt = "1", .min = 1),
+	OPT(struct sink_opts, tempfail, 0, "tempfail", "PERCENT",
+	    "Share of messages refused with 451 after their content.", .max = 100),
+	OPT(struct sink_opts, permfail, 0, "permfail", "PERCENT",
+	    "Share of messages refused with 554 after their content.", .max = 100),
+	OPT(struct sink_opts, tempfail_rcpt, 0, "tempfail-rcpt", "ADDRESS",
+	    "Recipient (or @domain) that is refused with 451."),
+	OPT(struct sink_opts, permfail_rcpt, 0, "permfail-rcpt", "ADDRESS",
+	    "Recipient (or @domain) that is refused with 550."),
+	OPT_ONE_OF(struct sink_opts, hangup_at, 0, "hangup-at", "STAGE",
+	    "Closes the connection instead of the reply to this stage; "
+	    "dot: after the content, which is not counted; reply: likewise, but it is.",
+	    .dflt = "never", .choices = stages),
+	OPT(struct sink_opts, hangup, 0, "hangup", "PERCENT",
+	    "How often it hangs up: 100 with --hangup-at; without it, that share of "
+	    "messages at dot.",
+	    .max = 100),
+	OPT_ONE_OF(struct sink_opts, greeting, 0, "greeting-code", "CODE", "Greets with this code.",
+	    .dflt = "220", .choices = greetings),
+	OPT(struct sink_opts, delay, 0, "delay", "TIME",
+	    "Lets each reply leave so much later, while input is used at once: "
+	    "the latency of a long line, not a slow server.",
+	    .max = 600000),
+	OPT(struct sink_opts, seed, 0, "seed", "N", "Repeats the dice of another trial.",
+	    .dflt = "1", .min = 1),
 	OPT_HEADING("What is offered"),
-	OPT(struct sink_opts, max_size, 0, "max-size", "SIZE", "Largest message taken, offered with SIZE.", .dflt = "64M", .min = 1, .max = 1 << 30),
-	OPT(struct sink_opts, max_rcpts, 0, "max-rcpts", "N", "Recipients taken in one transaction.", .dflt = "1000", .min = 1, .max = 100000),
-	OPT(struct sink_opts, no_pipelining, 0, "no-pipelining", NULL, "Does not offer PIPELINING."),
-	OPT(struct sink_opts, no_chunking, 0, "no-chunking", NULL, "Does not offer CHUNKING and BINARYMIME."),
+	OPT(struct sink_opts, max_size, 0, "max-size", "SIZE",
+	    "Largest message taken, offered with SIZE.", .dflt = "64M", .min = 1, .max = 1 << 30),
+	OPT(struct sink_opts, max_rcpts, 0, "max-rcpts", "N",
+	    "Recipients taken in one transaction.", .dflt = "1000", .min = 1, .max = 100000),
+	OPT(struct sink_opts, no_pipelining, 0, "no-pipelining", NULL,
+	    "Does not offer PIPELINING."),
+	OPT(struct sink_opts, no_chunking, 0, "no-chunking", NULL,
+	    "Does not offer CHUNKING and BINARYMIME."),
 	OPT(struct sink_opts, no_8bitmime, 0, "no-8bitmime", NULL, "Does not offer 8BITMIME."),
 	OPT(struct sink_opts, no_smtputf8, 0, "no-smtputf8", NULL, "Does not offer SMTPUTF8."),
 	OPT(struct sink_opts, no_dsn, 0, "no-dsn", NULL, "Does not offer DSN."),
@@ -73,10 +100,11 @@ static const struct opt rows[] = {
 };
 static const struct opt_command command = {
 	"sink", "[OPTION ...]",
-	"Receives mail for trials: it says yes to everything, throws messages away and prints statistics at the end "
-	"(^C, SIGTERM, --once) and on SIGUSR1.",
+	"Receives mail for trials: it says yes to everything, throws messages away and prints "
+	"statistics at the end (^C, SIGTERM, --once) and on SIGUSR1.",
 	rows,
-	"Exit status: 0, 64 wrong usage, 65 --verify found changed or missing messages, 71 cannot listen.\n"
+	"Exit status: 0, 64 wrong usage, 65 --verify found changed or missing messages,\n"
+	"71 cannot listen.\n"
 };
 
 /* --- workers --- */
@@ -154,7 +182,7 @@ worker_listen(struct sink_worker *w, struct ph_addr *at, int n, int *failed)
 		w->fds[i] = fd;
 		w->nlisteners = i + 1;
 		if (at[i].port == 0)
-			for (int k = 0; k < n; k++)             /* the same for all addresses and workers */
+			for (int k = 0; k < n; k++) /* the same for all addresses and workers */
 				at[k].port = port_of(fd);
 		w->listeners[i] = listener_open(w->loop, fd, sink_session_open, w);
 		if (w->listeners[i] == NULL)
@@ -170,12 +198,14 @@ start_workers(struct sink *sink, struct sink_worker **workers, struct ph_addr *a
 		int failed = 0, rc;
 
 		workers[i] = worker_new(sink, i);
-		rc = workers[i]->loop == NULL ? -ENOMEM : worker_listen(workers[i], at, nat, &failed);
+		rc = workers[i]->loop == NULL ? -ENOMEM
+					      : worker_listen(workers[i], at, nat, &failed);
 		if (rc < 0) {
 			struct buf text = { 0 };
 
 			target_text(&at[failed], &text);
-			(void)fprintf(stderr, "posthouse sink: " STR_FMT ": %s\n", STR_ARG(buf_view(&text)), strerror(-rc));
+			(void)fprintf(stderr, "posthouse sink: " STR_FMT ": %s\n",
+			    STR_ARG(buf_view(&text)), strerror(-rc));
 			buf_free(&text);
 			return EX_OSERR;
 		}
@@ -260,7 +290,8 @@ wait_for_end(const struct sink *sink, struct sink_worker **workers, const sigset
 		if (sig == SIGUSR1)
 			(void)sink_stats_print(sink, sink_stats_gather(sink, workers));
 		else if (sink->o->count && (now = messages_now(sink, workers)) != before) {
-			printf("%" PRIu64 " messages, %" PRIu64 " in the last second\n", now, now - before);
+			printf("%" PRIu64 " messages, %" PRIu64 " in the last second\n", now,
+			    now - before);
 			(void)fflush(stdout);
 			before = now;
 		}
@@ -268,7 +299,8 @@ wait_for_end(const struct sink *sink, struct sink_worker **workers, const sigset
 	if (sink->o->once > 0) {                /* the last client may still say QUIT */
 		for (int64_t i = 0; i < sink->o->threads; i++)
 			ph_post(loop_mailbox(workers[i]->loop), &workers[i]->finish);
-		for (int waited = 0; waited < LINGER_MS && atomic_load(&sink->sessions) > 0; waited += 10)
+		for (int waited = 0; waited < LINGER_MS && atomic_load(&sink->sessions) > 0;
+		     waited += 10)
 			(void)nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
 	}
 }
@@ -353,7 +385,8 @@ open_files(struct sink *sink)
 		(void)fs_mkdirs(o->store, 0755);                /* the next call tells */
 		last = sink_keep_last(o->store);
 		if (last < 0) {
-			(void)fprintf(stderr, "posthouse sink: %s: %s\n", o->store, strerror((int)-last));
+			(void)fprintf(
+			    stderr, "posthouse sink: %s: %s\n", o->store, strerror((int)-last));
 			return EX_CANTCREAT;
 		}
 	}

@@ -20,7 +20,8 @@ struct histogram {
 	uint64_t bucket[HISTOGRAM_BUCKETS];
 };
 
-void histogram_add(struct histogram *h, uint64_t value);        /* above 2^40: counted as that, max is true */
+void histogram_add(
+    struct histogram *h, uint64_t value); /* above 2^40: counted as that, max is true */
 void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The smallest value that at least that share (0 to 100) of all samples does
  * not exceed, to 1/64; 0 when empty. */

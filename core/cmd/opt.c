@@ -183,9 +183,10 @@ complain_value(const struct parse *p, const struct opt *row, const char *text, c
 		buf_adds(&hint, ": ");
 		add_choices(row, &hint);
 	}
-	rc = row->name != NULL
-	    ? opt_complain(p->cmd, "--%s: \"%s\" %s" STR_FMT, row->name, text, why, STR_ARG(buf_view(&hint)))
-	    : opt_complain(p->cmd, "-%c: \"%s\" %s" STR_FMT, row->letter, text, why, STR_ARG(buf_view(&hint)));
+	rc = row->name != NULL ? opt_complain(p->cmd, "--%s: \"%s\" %s" STR_FMT, row->name, text,
+				     why, STR_ARG(buf_view(&hint)))
+			       : opt_complain(p->cmd, "-%c: \"%s\" %s" STR_FMT, row->letter, text,
+				     why, STR_ARG(buf_view(&hint)));
 	buf_free(&hint);
 	return rc;
 }
@@ -309,7 +310,8 @@ apply_defaults(const struct opt_command *cmd, void *out)
 }
 
 int
-opt_parse(const struct opt_command *cmd, int argc, char **argv, void *out, struct opt_list *operands)
+opt_parse(
+    const struct opt_command *cmd, int argc, char **argv, void *out, struct opt_list *operands)
 {
 	struct parse p = { cmd, out, false };
 	bool only_operands = false;
@@ -433,8 +435,11 @@ opt_help(const struct opt_command *cmd, struct buf *out)
 		seen_help |= row->name != NULL && str_is(str_of(row->name), "help");
 	}
 	if (!seen_help)
-		help_row(&(struct opt){ .kind = OPT_SET, .letter = find_letter(cmd->rows, 'h') ? 0 : 'h',
-		    .name = "help", .doc = "Print this and exit." }, out);
+		help_row(&(struct opt){ .kind = OPT_SET,
+			     .letter = find_letter(cmd->rows, 'h') ? 0 : 'h',
+			     .name = "help",
+			     .doc = "Print this and exit." },
+		    out);
 	if (cmd->epilog != NULL)
 		buf_printf(out, "\n%s", cmd->epilog);
 }

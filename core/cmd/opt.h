@@ -4,12 +4,14 @@
  *
  *   struct send_opts { const char *to; int verbose; struct opt_list rcpts; };
  *   static const struct opt rows[] = {
- *           OPT(struct send_opts, to, 't', "to", "HOST:PORT", "Server to talk to.", .dflt = "localhost:25"),
+ *           OPT(struct send_opts, to, 't', "to", "HOST:PORT", "The server.", .dflt = "localhost:25"),
  *           OPT_HEADING("Trouble"),
  *           OPT(struct send_opts, verbose, 'v', "verbose", NULL, "Show the dialogue."),
  *           OPT_END
  *   };
- *   static const struct opt_command command = { "send", "[OPTION ...] [FILE]", "Submits a message.", rows, NULL };
+ *   static const struct opt_command command = {
+ *           "send", "[OPTION ...] [FILE]", "Submits a message.", rows, NULL
+ *   };
  *   rc = opt_parse(&command, argc, argv, &opts, &operands);
  *   if (rc != OPT_GO_ON)
  *           return rc;
@@ -56,7 +58,8 @@ struct opt {
 	{ .kind = (kind_), .offset = offsetof(T, field), .letter = (letter_), \
 	  .name = (name_), .arg = (arg_), .doc = (doc_), __VA_ARGS__ }
 #define OPT(T, field, ...) OPT_ROW(T, field, OPT_KIND_OF(((T *)0)->field), __VA_ARGS__)
-#define OPT_OFF(T, field, letter, name, ...) OPT_ROW(T, field, OPT_CLEAR, letter, name, NULL, __VA_ARGS__)
+#define OPT_OFF(T, field, letter, name, ...)                            \
+	OPT_ROW(T, field, OPT_CLEAR, letter, name, NULL, __VA_ARGS__)
 #define OPT_ONE_OF(T, field, ...) OPT_ROW(T, field, OPT_CHOICE, __VA_ARGS__)
 #define OPT_HEADING(text) { .kind = OPT_NONE, .doc = (text) }
 #define OPT_END { .kind = OPT_NONE }

@@ -1,5 +1,5 @@
 /*
- * send.h - what cmd_send.c (command line, input, outcome), send_session.c
+ * send.h - what cmd_send.c (command line, outcome), send_input.c, send_session.c
  * (one connection) and send_show.c (the dialogue on a terminal) share.
  */
 #ifndef CMD_SEND_H
@@ -53,9 +53,10 @@ struct send {
 	uint64_t next, total;           /* messages given out, in all */
 	unsigned live;                  /* sessions */
 	/* outcome */
-	uint64_t taken, deferred, refused, lost;        /* messages: all recipients taken; some 4xx; some
-	                                 * 5xx; the connection ended before the outcome was known */
-	bool session_deferred, session_refused;         /* greeting or EHLO answered 4xx, 5xx; ended */
+	uint64_t taken, deferred, refused,
+	    lost;                               /* messages: all recipients taken; some 4xx; some
+						 * 5xx; connection lost before the outcome */
+	bool session_deferred, session_refused; /* greeting or EHLO answered 4xx, 5xx; ended */
 	unsigned complaints, connected;
 	char trouble[256];              /* why the latest connection failed */
 };
@@ -69,8 +70,17 @@ struct send_message *send_next_message(struct send *snd);       /* NULL: no more
 void send_message_over(struct send *snd, struct send_message *msg, bool lost);
 void send_complain(struct send *snd, const char *fmt, ...) PH_PRINTF(2, 3);
 
+/* send_input.c: reads all messages of the command line. 0 or the exit status, after a complaint. */
+int send_read_input(struct send *snd, const struct opt_list *files);
+
 /* send_show.c: the dialogue, line by line, with content summed up (or shown, -vv). */
-struct send_show { int level; struct buf out, in; uint64_t content, chunk_left; uint8_t at; bool go_ahead; };
+struct send_show {
+	int level;
+	struct buf out, in;
+	uint64_t content, chunk_left;
+	uint8_t at;
+	bool go_ahead;
+};
 void send_show_out(struct send_show *v, const char *p, size_t n);
 void send_show_in(struct send_show *v, struct ph_str bytes);
 void send_show_free(struct send_show *v);

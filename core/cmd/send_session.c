@@ -34,7 +34,8 @@ trouble(struct send_session *s, const char *what)
 	struct buf at = { 0 };
 
 	target_text(&s->snd->to[s->which], &at);
-	(void)snprintf(s->snd->trouble, sizeof s->snd->trouble, STR_FMT ": %s", STR_ARG(buf_view(&at)), what);
+	(void)snprintf(
+	    s->snd->trouble, sizeof s->snd->trouble, STR_FMT ": %s", STR_ARG(buf_view(&at)), what);
 	buf_free(&at);
 }
 
@@ -132,7 +133,8 @@ take_events(struct send_session *s)
 			break;
 		}
 		case SMTP_EV_QUIT:
-			if (s->snd->next < s->snd->total)       /* the remote takes so many a connection */
+			if (s->snd->next <
+			    s->snd->total) /* the remote takes so many a connection */
 				send_session_start(s->snd);
 			session_over(s);
 			break;
@@ -212,7 +214,8 @@ session_closed(struct conn *c, void *arg, int status)
 	if (s->over)
 		return;
 	if (!s->failed) {
-		trouble(s, status == PH_ECLOSED ? "the server closed the connection" : ph_strerror(status));
+		trouble(s, status == PH_ECLOSED ? "the server closed the connection"
+						: ph_strerror(status));
 		send_complain(s->snd, "%s", s->snd->trouble);
 		if (smtp_client_open_txns(s->client) == 0)
 			s->snd->session_deferred = true;
@@ -221,7 +224,10 @@ session_closed(struct conn *c, void *arg, int status)
 }
 
 static const struct conn_events events = {
-	.input = session_input, .output = session_output, .sent = session_sent, .closed = session_closed,
+	.input = session_input,
+	.output = session_output,
+	.sent = session_sent,
+	.closed = session_closed,
 };
 
 /* --- connecting --- */
@@ -249,7 +255,8 @@ session_timer(struct timer *t)
 		next_address(s, PH_ETIMEOUT);
 		return;
 	}
-	(void)snprintf(text, sizeof text, "timed out waiting for %s", smtp_client_waiting_for(s->client));
+	(void)snprintf(
+	    text, sizeof text, "timed out waiting for %s", smtp_client_waiting_for(s->client));
 	trouble(s, text);
 	send_complain(s->snd, "%s", s->snd->trouble);
 	if (smtp_client_open_txns(s->client) == 0)

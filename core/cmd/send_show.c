@@ -18,8 +18,9 @@ show_line(const char *mark, struct ph_str line)
 	while (line.n > 0 && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
 		line.n--;
 	buf_adds(&text, mark);
-	for (size_t i = 0; i < line.n; i++)     /* nothing the other side says steers the terminal */
-		buf_addc(&text, (unsigned char)line.p[i] < ' ' || line.p[i] == 0x7f ? '?' : line.p[i]);
+	for (size_t i = 0; i < line.n; i++) /* nothing the other side says steers the terminal */
+		buf_addc(
+		    &text, (unsigned char)line.p[i] < ' ' || line.p[i] == 0x7f ? '?' : line.p[i]);
 	buf_addc(&text, '\n');
 	(void)fwrite(text.data + text.head, 1, text.len, stderr);
 	buf_free(&text);
@@ -29,7 +30,8 @@ static void
 content_over(struct send_show *v)
 {
 	if (v->level < 2)
-		(void)fprintf(stderr, "> [%llu octets of content]\n", (unsigned long long)v->content);
+		(void)fprintf(
+		    stderr, "> [%llu octets of content]\n", (unsigned long long)v->content);
 	v->content = 0;
 	v->at = IN_COMMANDS;
 }
@@ -43,12 +45,15 @@ command_sent(struct send_show *v, struct ph_str line)
 	show_line("> ", line);
 	if (str_istarts(line, "BDAT ")) {
 		rest = str_skip(line, 5);
-		if (str_u64(str_cut(str_trim(str_head(rest, strcspn(rest.p, "\r\n"))), ' ', &rest), &n) == 0 && n > 0) {
+		if (str_u64(str_cut(str_trim(str_head(rest, strcspn(rest.p, "\r\n"))), ' ', &rest),
+			&n) == 0 &&
+		    n > 0) {
 			v->chunk_left = n;
 			v->at = IN_CHUNK;
 		}
 	} else if (str_istarts(line, "DATA\r")) {
-		/* what follows DATA is content if it was asked for (RFC 2920 3.1: DATA ends a group) */
+		/* what follows DATA is content if it was asked for (RFC 2920 3.1: DATA ends a
+		 * group) */
 		v->go_ahead = false;
 		v->at = IN_DATA;
 	}
@@ -85,7 +90,9 @@ send_show_out(struct send_show *v, const char *p, size_t n)
 		size_t used = lf != NULL ? (size_t)(lf - all.p) + 1 : 0;
 
 		if (v->at == IN_CHUNK) {
-			used = used > 0 && used <= v->chunk_left ? used : all.n < v->chunk_left ? all.n : v->chunk_left;
+			used = used > 0 && used <= v->chunk_left ? used
+			       : all.n < v->chunk_left           ? all.n
+								 : v->chunk_left;
 			if (v->level >= 2)
 				show_line("> ", str_head(all, used));
 			v->content += used;

@@ -15,7 +15,15 @@
 #include "smtp/server.h"
 
 enum { SINK_READ = 1 << 16, SINK_ADDRESSES = 8 };
-enum sink_stage { SINK_AT_CONNECT, SINK_AT_MAIL, SINK_AT_RCPT, SINK_AT_DATA, SINK_AT_DOT, SINK_AT_REPLY, SINK_AT_NEVER };
+enum sink_stage {
+	SINK_AT_CONNECT,
+	SINK_AT_MAIL,
+	SINK_AT_RCPT,
+	SINK_AT_DATA,
+	SINK_AT_DOT,
+	SINK_AT_REPLY,
+	SINK_AT_NEVER
+};
 
 struct sink_opts {
 	const char *listen, *hostname, *store, *port_file, *ids;
@@ -76,7 +84,8 @@ struct sink_stats *sink_stats_gather(const struct sink *sink, struct sink_worker
 int  sink_stats_print(const struct sink *sink, struct sink_stats *st);
 
 /* sink_keep.c: prints and stores as the options say. 0 or PH_E*. */
-int  sink_keep(struct sink *sink, const struct envelope *env, const struct ph_addr *client, struct ph_str content);
+int sink_keep(struct sink *sink, const struct envelope *env, const struct ph_addr *client,
+    struct ph_str content);
 /* Where numbering of DIR goes on: the highest NUMBER.eml in it; 0 none, or -errno. */
 int64_t sink_keep_last(const char *dir);
 

@@ -15,9 +15,10 @@ struct sink_delay {
 };
 /* Takes what is in out, which is empty then. due_ms: not before the last one's. */
 void    sink_delay_put(struct sink_delay *d, struct buf *out, int64_t due_ms);
-size_t  sink_delay_due(const struct sink_delay *d, int64_t now_ms);     /* octets of held that may leave */
-void    sink_delay_sent(struct sink_delay *d, size_t n);                /* they were eaten from held */
-int64_t sink_delay_next(const struct sink_delay *d);                    /* when the first may; -1 nothing waits */
+size_t sink_delay_due(
+    const struct sink_delay *d, int64_t now_ms);      /* octets of held that may leave */
+void sink_delay_sent(struct sink_delay *d, size_t n); /* they were eaten from held */
+int64_t sink_delay_next(const struct sink_delay *d);  /* when the first may; -1 nothing waits */
 void    sink_delay_free(struct sink_delay *d);
 
 #endif

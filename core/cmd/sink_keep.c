@@ -28,7 +28,8 @@ sink_keep_last(const char *dir)
 		struct ph_str rest, number = str_cut(str_of(e->d_name), '.', &rest);
 		uint64_t value;
 
-		if (str_is(rest, "eml") && str_u64(number, &value) == 0 && value < INT64_MAX && (int64_t)value > last)
+		if (str_is(rest, "eml") && str_u64(number, &value) == 0 && value < INT64_MAX &&
+		    (int64_t)value > last)
 			last = (int64_t)value;
 	}
 	(void)closedir(d);
@@ -51,7 +52,8 @@ store(const char *dir, uint64_t number, const struct envelope *env, struct ph_st
 	int fd, rc;
 
 	/* appears under its name only when it is whole */
-	if (snprintf(partial, sizeof partial, "%s/.%" PRIu64 ".part", dir, number) >= (int)sizeof partial ||
+	if (snprintf(partial, sizeof partial, "%s/.%" PRIu64 ".part", dir, number) >=
+		(int)sizeof partial ||
 	    snprintf(path, sizeof path, "%s/%" PRIu64 ".eml", dir, number) >= (int)sizeof path)
 		return PH_EINVAL;
 	fd = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -72,24 +74,27 @@ store(const char *dir, uint64_t number, const struct envelope *env, struct ph_st
 }
 
 static void
-print(uint64_t number, const struct envelope *env, const struct ph_addr *client, struct ph_str content)
+print(uint64_t number, const struct envelope *env, const struct ph_addr *client,
+    struct ph_str content)
 {
 	struct buf out = { 0 };
 	char addr[PH_ADDR_TEXT];
 
-	buf_printf(&out, "--- message %" PRIu64 " from %s, %zu octets\n", number, ph_addr_text(client, addr), content.n);
+	buf_printf(&out, "--- message %" PRIu64 " from %s, %zu octets\n", number,
+	    ph_addr_text(client, addr), content.n);
 	add_envelope(env, "\n", &out);
 	for (size_t i = 0; i < content.n; i++)
 		if (content.p[i] != '\r' || i + 1 == content.n || content.p[i + 1] != '\n')
 			buf_addc(&out, content.p[i]);
 	buf_addc(&out, '\n');
-	(void)fwrite(out.data + out.head, 1, out.len, stdout);          /* one call: messages do not mix */
+	(void)fwrite(out.data + out.head, 1, out.len, stdout); /* one call: messages do not mix */
 	(void)fflush(stdout);
 	buf_free(&out);
 }
 
 int
-sink_keep(struct sink *sink, const struct envelope *env, const struct ph_addr *client, struct ph_str content)
+sink_keep(struct sink *sink, const struct envelope *env, const struct ph_addr *client,
+    struct ph_str content)
 {
 	uint64_t number = atomic_fetch_add(&sink->number, 1) + 1;
 	int rc = 0;

@@ -79,30 +79,35 @@ seconds_of(const struct sink_stats *st)
 static void
 print_json(const struct sink *sink, const struct sink_stats *st)
 {
-	printf("{\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"recipients\":%" PRIu64 ",\"connections\":%" PRIu64
-	    ",\"open\":%u,\"refused\":%" PRIu64 ",\"hangups\":%" PRIu64 ",\"first\":%.3f,\"last\":%.3f",
-	    st->messages, st->bytes, st->recipients, st->connections, atomic_load(&sink->sessions), st->refused,
-	    st->hangups, (double)st->first_ms / 1000.0, (double)st->last_ms / 1000.0);
+	printf("{\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"recipients\":%" PRIu64
+	       ",\"connections\":%" PRIu64 ",\"open\":%u,\"refused\":%" PRIu64
+	       ",\"hangups\":%" PRIu64 ",\"first\":%.3f,\"last\":%.3f",
+	    st->messages, st->bytes, st->recipients, st->connections, atomic_load(&sink->sessions),
+	    st->refused, st->hangups, (double)st->first_ms / 1000.0, (double)st->last_ms / 1000.0);
 	if (sink->o->verify)
-		printf(",\"distinct\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"missing\":%" PRIu64 ",\"changed\":%" PRIu64
-		    ",\"foreign\":%" PRIu64 ",\"untracked\":%" PRIu64, traffic_seen_distinct(&st->seen),
-		    traffic_seen_duplicates(&st->seen), missing(sink, st), st->changed, st->foreign, st->seen.untracked);
+		printf(",\"distinct\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"missing\":%" PRIu64
+		       ",\"changed\":%" PRIu64 ",\"foreign\":%" PRIu64 ",\"untracked\":%" PRIu64,
+		    traffic_seen_distinct(&st->seen), traffic_seen_duplicates(&st->seen),
+		    missing(sink, st), st->changed, st->foreign, st->seen.untracked);
 	printf("}\n");
 }
 
 static void
 print_text(const struct sink *sink, const struct sink_stats *st)
 {
-	printf("%" PRIu64 " messages, %" PRIu64 " octets, %" PRIu64 " recipients, %" PRIu64 " connections\n",
+	printf("%" PRIu64 " messages, %" PRIu64 " octets, %" PRIu64 " recipients, %" PRIu64
+	       " connections\n",
 	    st->messages, st->bytes, st->recipients, st->connections);
 	if (seconds_of(st) > 0)
 		printf("%.2f s from the first to the last: %.0f messages/s\n", seconds_of(st),
 		    (double)st->messages / seconds_of(st));
 	if (st->refused > 0 || st->hangups > 0)
-		printf("%" PRIu64 " commands or messages refused, hung up %" PRIu64 " times\n", st->refused, st->hangups);
+		printf("%" PRIu64 " commands or messages refused, hung up %" PRIu64 " times\n",
+		    st->refused, st->hangups);
 	if (sink->o->verify)
-		printf("%" PRIu64 " different, %" PRIu64 " duplicates, %" PRIu64 " missing, %" PRIu64 " changed, %" PRIu64
-		    " without check field\n", traffic_seen_distinct(&st->seen), traffic_seen_duplicates(&st->seen),
+		printf("%" PRIu64 " different, %" PRIu64 " duplicates, %" PRIu64
+		       " missing, %" PRIu64 " changed, %" PRIu64 " without check field\n",
+		    traffic_seen_distinct(&st->seen), traffic_seen_duplicates(&st->seen),
 		    missing(sink, st), st->changed, st->foreign);
 }
 

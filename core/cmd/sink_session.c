@@ -187,7 +187,8 @@ listed(const struct opt_list *list, const struct address *to)
 	for (size_t i = 0; i < list->n; i++) {
 		struct ph_str want = str_of(list->v[i]);
 
-		if (want.n > 0 && want.p[0] == '@' ? str_ieq(str_skip(want, 1), to->domain) : str_ieq(want, to->full))
+		if (want.n > 0 && want.p[0] == '@' ? str_ieq(str_skip(want, 1), to->domain)
+						   : str_ieq(want, to->full))
 			return true;
 	}
 	return false;
@@ -217,7 +218,8 @@ answer_message(const struct sink_session *s)
 static enum ph_reply
 answer_connect(struct sink_session *s)
 {
-	static const enum ph_reply greetings[] = { PH_R_NONE, PH_R_TOO_MANY_CONNS, PH_R_NO_SERVICE };
+	static const enum ph_reply greetings[] = { PH_R_NONE, PH_R_TOO_MANY_CONNS,
+		PH_R_NO_SERVICE };
 
 	s->facts.admitted = true;
 	return greetings[s->w->sink->o->greeting];
@@ -296,7 +298,8 @@ take_message(struct sink_session *s)
 		count_message(s);
 		if (sink->o->verify)
 			verify(s);
-		if (sink->o->once > 0 && atomic_fetch_add(&sink->taken, 1) + 1 == (uint64_t)sink->o->once)
+		if (sink->o->once > 0 &&
+		    atomic_fetch_add(&sink->taken, 1) + 1 == (uint64_t)sink->o->once)
 			(void)pthread_kill(sink->main_thread, SIGUSR2);
 		if (hangs_up(s, SINK_AT_REPLY))
 			return false;
@@ -363,7 +366,7 @@ drive(struct sink_session *s, struct ph_str *in)
 		case SMTP_RQ_REJECTED:
 			s->w->stats.refused++;
 			break;
-		case SMTP_RQ_FLUSH:                     /* the client had better read its replies first */
+		case SMTP_RQ_FLUSH: /* the client had better read its replies first */
 			if (!flush_now(s))
 				return;
 			break;

@@ -63,7 +63,8 @@ int
 target_resolve(const char *text, uint16_t dflt_port, bool passive, struct ph_addr *out, int max,
                struct buf *why)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0 };
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+		.ai_flags = passive ? AI_PASSIVE : 0 };
 	struct addrinfo *list = NULL;
 	uint16_t port = dflt_port;
 	struct ph_str host;
@@ -98,7 +99,8 @@ target_text(const struct ph_addr *a, struct buf *out)
 	char text[PH_ADDR_TEXT];
 
 	ph_addr_text(a, text);
-	buf_printf(out, a->family == 6 && strchr(text, ':') != NULL ? "[%s]:%u" : "%s:%u", text, a->port);
+	buf_printf(
+	    out, a->family == 6 && strchr(text, ':') != NULL ? "[%s]:%u" : "%s:%u", text, a->port);
 }
 
 void

@@ -99,7 +99,8 @@ traffic_init(struct traffic *t, uint64_t run, size_t size, struct ph_str from, s
 	t->head_size = (size_t)(strstr(head, ">\r\n") + 3 - head);
 	buf_adds(&t->rest, "Date: ");
 	trace_date(&t->rest, clock_wall_ms());
-	buf_printf(&t->rest, "\r\nFrom: <" STR_FMT ">\r\nTo: <" STR_FMT ">\r\nSubject: posthouse trial\r\n\r\n",
+	buf_printf(&t->rest,
+	    "\r\nFrom: <" STR_FMT ">\r\nTo: <" STR_FMT ">\r\nSubject: posthouse trial\r\n\r\n",
 	    STR_ARG(str_head(from, 80)), STR_ARG(str_head(to, 80)));
 	t->size = t->head_size + t->rest.len;
 	if (size > t->size + 1)
@@ -116,9 +117,11 @@ traffic_done(struct traffic *t)
 }
 
 void
-traffic_head(const struct traffic *t, struct codec_sum *sum, uint64_t number, char head[TRAFFIC_HEAD])
+traffic_head(
+    const struct traffic *t, struct codec_sum *sum, uint64_t number, char head[TRAFFIC_HEAD])
 {
-	static const char id[] = "Message-ID: <rrrrrrrrrrrrrrrr.nnnnnnnnnn@trial.posthouse.invalid>\r\n";
+	static const char id[] =
+	    "Message-ID: <rrrrrrrrrrrrrrrr.nnnnnnnnnn@trial.posthouse.invalid>\r\n";
 	char *field = head, *rest = head + CHECK_LEN;
 
 	memcpy(rest, id, sizeof id);
@@ -149,7 +152,8 @@ take_hex(const char *p, uint64_t *out)
 {
 	*out = 0;
 	for (int i = 0; i < 16; i++) {
-		const char *digits = "0123456789abcdef", *at = p[i] != '\0' ? strchr(digits, p[i]) : NULL;
+		const char *digits = "0123456789abcdef",
+			   *at = p[i] != '\0' ? strchr(digits, p[i]) : NULL;
 
 		if (at == NULL)
 			return false;
@@ -171,8 +175,8 @@ take_check(struct traffic_check *c)
 	const char *p = c->line + NAME_LEN;
 
 	return take_hex(p, &c->run) && p[16] == '-' && take_decimal(p + 17, &c->number) &&
-	    p[27] == ' ' && take_decimal(p + 28, &c->length) && p[38] == ' ' && take_hex(p + 39, &c->hash) &&
-	    p[55] == '\r';
+	       p[27] == ' ' && take_decimal(p + 28, &c->length) && p[38] == ' ' &&
+	       take_hex(p + 39, &c->hash) && p[55] == '\r';
 }
 
 void
@@ -191,7 +195,8 @@ line_ended(struct traffic_check *c)
 
 	if (empty)
 		c->state = TRAFFIC_ABSENT;
-	else if (c->line_len == CHECK_LEN && memcmp(c->line, CHECK_NAME, NAME_LEN) == 0 && take_check(c)) {
+	else if (c->line_len == CHECK_LEN && memcmp(c->line, CHECK_NAME, NAME_LEN) == 0 &&
+		 take_check(c)) {
 		if (c->sum == NULL)
 			c->sum = codec_sum_new();
 		codec_sum_start(c->sum, seed_of(c->run, c->number));
@@ -225,7 +230,8 @@ traffic_check_end(struct traffic_check *c)
 {
 	if (c->state != TRAFFIC_HASHING)
 		return TRAFFIC_FOREIGN;
-	return c->seen == c->length && codec_sum_end(c->sum) == c->hash ? TRAFFIC_GOOD : TRAFFIC_CHANGED;
+	return c->seen == c->length && codec_sum_end(c->sum) == c->hash ? TRAFFIC_GOOD
+									: TRAFFIC_CHANGED;
 }
 
 void

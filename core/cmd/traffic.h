@@ -24,10 +24,12 @@ struct traffic {
 	size_t head_size, size; /* of the head, of a whole message */
 };
 /* size: octets of a message, at least TRAFFIC_MIN_SIZE. */
-void traffic_init(struct traffic *t, uint64_t run, size_t size, struct ph_str from, struct ph_str to);
+void traffic_init(
+    struct traffic *t, uint64_t run, size_t size, struct ph_str from, struct ph_str to);
 void traffic_done(struct traffic *t);
 /* Writes the head (t->head_size octets; no dot begins a line) of a message. */
-void traffic_head(const struct traffic *t, struct codec_sum *sum, uint64_t number, char head[TRAFFIC_HEAD]);
+void traffic_head(
+    const struct traffic *t, struct codec_sum *sum, uint64_t number, char head[TRAFFIC_HEAD]);
 
 /* --- verifying, at any split --- */
 enum traffic_verdict { TRAFFIC_FOREIGN /* no check field */, TRAFFIC_GOOD, TRAFFIC_CHANGED };
@@ -46,7 +48,9 @@ void traffic_check_done(struct traffic_check *c);
 /* --- which numbers have been seen, per run --- */
 enum { TRAFFIC_RUNS = 32, TRAFFIC_MAX_NUMBER = 200000000 };
 struct traffic_seen {
-	struct traffic_run { uint64_t run, *bits, words, distinct, duplicates, highest; } runs[TRAFFIC_RUNS];
+	struct traffic_run {
+		uint64_t run, *bits, words, distinct, duplicates, highest;
+	} runs[TRAFFIC_RUNS];
 	unsigned n;
 	uint64_t untracked;             /* more runs or higher numbers than we follow */
 };

@@ -99,7 +99,8 @@ giants_count_and_the_maximum_is_true(void **state)
 static void
 merging_is_like_adding_all_to_one(void **state)
 {
-	struct histogram *parts = calloc(3, sizeof *parts), *one = calloc(1, sizeof *one), *sum = calloc(1, sizeof *sum);
+	struct histogram *parts = calloc(3, sizeof *parts), *one = calloc(1, sizeof *one),
+			 *sum = calloc(1, sizeof *sum);
 
 	(void)state;
 	for (uint64_t i = 0; i < 9000; i++) {

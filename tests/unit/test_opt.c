@@ -35,14 +35,18 @@ static const struct opt rows[] = {
 	OPT(struct opts, text, 't', "text", "WORD", "A word.", .dflt = "word"),
 	OPT_HEADING("Second"),
 	OPT(struct opts, list, 'l', "list", "ITEM", "Items."),
-	OPT(struct opts, number, 'n', "number", "N", "A number from 1 to 10.", .dflt = "3", .min = 1, .max = 10),
+	OPT(struct opts, number, 'n', "number", "N", "A number from 1 to 10.", .dflt = "3",
+	    .min = 1, .max = 10),
 	OPT(struct opts, share, 0, "share", "PERCENT", "A share.", .dflt = "0.5", .max = 100),
 	OPT(struct opts, size, 'S', "size", "SIZE", "A size.", .dflt = "4K", .min = 512),
 	OPT(struct opts, span, 0, "span", "TIME", "A time.", .dflt = "1500ms"),
-	OPT_ONE_OF(struct opts, color, 'c', "color", "COLOR", "A color.", .dflt = "green", .choices = colors),
+	OPT_ONE_OF(struct opts, color, 'c', "color", "COLOR", "A color.", .dflt = "green",
+	    .choices = colors),
 	OPT_END
 };
-static const struct opt_command command = { "trial", "[OPTION ...] [FILE ...]", "Tries options.", rows, "The end.\n" };
+static const struct opt_command command = {
+	"trial", "[OPTION ...] [FILE ...]", "Tries options.", rows, "The end.\n"
+};
 
 struct run {
 	struct opts o;
@@ -132,10 +136,12 @@ static void
 options_are_taken_in_every_form(void **state)
 {
 	static const char *const lines[] = {
-		"--flag --off --verbose --verbose --text x --list a --list=b --number 7 --share 12.5 --size 1M --span 2s --color red one two",
+		"--flag --off --verbose --verbose --text x --list a --list=b --number 7 --share "
+		"12.5 --size 1M --span 2s --color red one two",
 		"-fvv --off -t x -l a -lb -n7 --share=12.5 -S 1M --span=2s -c red one two",
 		"one -fv --off -vtx two -la -l b --number=7 --share 12.5 -S1M --span 2s -cred",
-		"-n 9 -t y -f --off -vv -tx -la -lb -n 7 --share 12.5 -S1M --span 2s -cred -- one two",
+		"-n 9 -t y -f --off -vv -tx -la -lb -n 7 --share 12.5 -S1M --span 2s -cred -- one "
+		"two",
 	};
 
 	(void)state;
@@ -222,8 +228,18 @@ static void
 help_shows_every_row(void **state)
 {
 	static const char *const wanted[] = {
-		"Usage: posthouse trial [OPTION ...] [FILE ...]\n", "Tries options.", "\nSecond:\n", "-f, --flag", "    --off",
-		"-t, --text WORD", "[word]", "[4K]", "One of: red, green. [green]", "May be repeated.", "-h, --help", "\nThe end.\n",
+		"Usage: posthouse trial [OPTION ...] [FILE ...]\n",
+		"Tries options.",
+		"\nSecond:\n",
+		"-f, --flag",
+		"    --off",
+		"-t, --text WORD",
+		"[word]",
+		"[4K]",
+		"One of: red, green. [green]",
+		"May be repeated.",
+		"-h, --help",
+		"\nThe end.\n",
 	};
 	struct run r;
 

@@ -19,7 +19,8 @@ make(struct buf *out, uint64_t number, size_t size, bool dots)
 	struct traffic t;
 	char head[TRAFFIC_HEAD];
 
-	traffic_init(&t, UINT64_C(0xfedcba9876543210), size, STR("a@example.com"), STR("b@example.net"));
+	traffic_init(
+	    &t, UINT64_C(0xfedcba9876543210), size, STR("a@example.com"), STR("b@example.net"));
 	traffic_head(&t, sum, number, head);
 	assert_int_equal(t.size, size);
 	buf_add(out, head, t.head_size);
@@ -44,7 +45,8 @@ check(struct traffic_check *c, struct ph_str bytes, size_t step)
 static void
 messages_verify_at_any_split(void **state)
 {
-	static const size_t sizes[] = { TRAFFIC_MIN_SIZE, 513, 514, 585, 586, 587, 588, 4096, 70001 };
+	static const size_t sizes[] = { TRAFFIC_MIN_SIZE, 513, 514, 585, 586, 587, 588, 4096,
+		70001 };
 	static const size_t steps[] = { 1, 2, 7, 79, 80, 81, 4096, SIZE_MAX };
 
 	(void)state;
@@ -71,8 +73,10 @@ fields_on_top_are_no_change(void **state)
 	struct buf m = { 0 };
 
 	(void)state;
-	buf_adds(&m, "Received: from a (b [192.0.2.1])\r\n\tby c with ESMTP id X-Posthouse-Check: x;\r\n"
-	    "X-Posthouse-Check: no\r\nReceived: by a name that is quite long, so that its line does not fit in what is kept of it\r\n");
+	buf_adds(&m,
+	    "Received: from a (b [192.0.2.1])\r\n\tby c with ESMTP id X-Posthouse-Check: x;\r\n"
+	    "X-Posthouse-Check: no\r\nReceived: by a name that is quite long, so that its line "
+	    "does not fit in what is kept of it\r\n");
 	make(&m, 7, 4096, false);
 	assert_int_equal(check(&c, buf_view(&m), 1), TRAFFIC_GOOD);
 	assert_int_equal(check(&c, buf_view(&m), 1000), TRAFFIC_GOOD);
@@ -106,11 +110,18 @@ static void
 other_mail_is_foreign(void **state)
 {
 	static const char *const texts[] = {
-		"", "\r\n", "Subject: x\r\n\r\nbody\r\n", "no header\r\n", "X-Posthouse-Check: \r\n\r\n",
-		"X-Posthouse-Check: gggggggggggggggg-0000000001 0000000001 0000000000000000\r\n\r\n",
-		"X-Posthouse-Check: 0000000000000000-00000000-1 0000000001 0000000000000000\r\n\r\n",
+		"",
+		"\r\n",
+		"Subject: x\r\n\r\nbody\r\n",
+		"no header\r\n",
+		"X-Posthouse-Check: \r\n\r\n",
+		"X-Posthouse-Check: gggggggggggggggg-0000000001 0000000001 "
+		"0000000000000000\r\n\r\n",
+		"X-Posthouse-Check: 0000000000000000-00000000-1 0000000001 "
+		"0000000000000000\r\n\r\n",
 		/* a field of the body is none */
-		"Subject: x\r\n\r\nX-Posthouse-Check: 0000000000000000-0000000001 0000000000 0000000000000000\r\n",
+		"Subject: x\r\n\r\nX-Posthouse-Check: 0000000000000000-0000000001 0000000000 "
+		"0000000000000000\r\n",
 	};
 
 	(void)state;
@@ -164,7 +175,8 @@ seen_numbers_are_counted(void **state)
 	assert_int_equal(traffic_seen_missing(&a), 99999);
 	for (uint64_t i = 1; i < 200000; i += 2)
 		assert_true(traffic_seen_add(&b, 1, i));
-	assert_true(traffic_seen_add(&b, 1, 100));      /* not of its own: a duplicate only when merged */
+	assert_true(
+	    traffic_seen_add(&b, 1, 100)); /* not of its own: a duplicate only when merged */
 	assert_true(traffic_seen_add(&b, 2, 3));
 	traffic_seen_merge(&a, &b);
 	assert_int_equal(traffic_seen_distinct(&a), 200001);
