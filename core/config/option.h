@@ -28,7 +28,7 @@ int value_bool(struct ph_str s, bool *out, const char **why);
 int value_int(struct ph_str s, int64_t *out, const char **why);
 int value_endpoint(struct ph_str s, struct arena *a, struct ph_endpoint *out, const char **why);
 int value_network(struct ph_str s, struct ph_network *out, const char **why);
-/* "127.0.0.1:25", "[::]:25"; "*:25" (all addresses of both families) gives family 0. */
+/* "127.0.0.1:25", "[::]:25"; "*:25" (all addresses of both families) gives family 0. Port 0: any free one. */
 int value_listen(struct ph_str s, struct ph_addr *out, const char **why);
 /* The shortest text that reads back as the same: "90m" is written "1h30m". */
 void value_duration_text(ph_duration d, struct buf *out);

@@ -189,25 +189,25 @@ host_valid(struct ph_str s)
 }
 
 static int
-port_value(struct ph_str s, uint16_t *out)
+port_value(struct ph_str s, int32_t *out)
 {
 	uint64_t v;
 
-	if (s.n > 5 || str_u64(s, &v) != 0 || v == 0 || v > 65535)
+	if (s.n > 5 || str_u64(s, &v) != 0 || v > 65535)
 		return PH_EINVAL;
-	*out = (uint16_t)v;
+	*out = (int32_t)v;
 	return 0;
 }
 
 /* Splits host and port; an address with colons and no brackets is all host.
- * *out_port 0: none was written. */
+ * *out_port -1: none was written. */
 static int
-split_port(struct ph_str s, struct ph_str *host, bool *bracket, uint16_t *out_port)
+split_port(struct ph_str s, struct ph_str *host, bool *bracket, int32_t *out_port)
 {
 	struct ph_str rest;
 	uint8_t ip[16];
 
-	*out_port = 0;
+	*out_port = -1;
 	*bracket = s.n > 0 && s.p[0] == '[';
 	if (*bracket) {
 		*host = str_cut(str_skip(s, 1), ']', &rest);
@@ -231,13 +231,13 @@ int
 value_endpoint(struct ph_str s, struct arena *a, struct ph_endpoint *out, const char **why)
 {
 	struct ph_str host;
-	uint16_t port;
+	int32_t port;
 	uint8_t ip[16], family;
 	bool bracket;
 
 	*why = "write host:port, for example smtp.example.com:25, 192.0.2.1:25, \"[::1]:25\" or "
 	    "\"[smtp.example.com]\" (a name in brackets skips the MX look-up)";
-	if (split_port(s, &host, &bracket, &port) != 0)
+	if (split_port(s, &host, &bracket, &port) != 0 || port == 0)
 		return PH_EINVAL;
 	family = address_family(host, ip);
 	if (family == 0 && !host_valid(host))
@@ -245,7 +245,7 @@ value_endpoint(struct ph_str s, struct arena *a, struct ph_endpoint *out, const 
 	if (host.p[host.n - 1] == '.')
 		host.n--;
 	out->host = arena_strndup(a, host.p, host.n);
-	out->port = port;
+	out->port = port > 0 ? (uint16_t)port : 0;
 	out->literal = bracket || family != 0;
 	return 0;
 }
@@ -255,12 +255,14 @@ value_listen(struct ph_str s, struct ph_addr *out, const char **why)
 {
 	struct ph_addr addr = { 0 };
 	struct ph_str host;
+	int32_t port;
 	bool bracket;
 
 	*why = "write address:port, for example 127.0.0.1:25, \"[::1]:25\", or \"*:25\" for all "
 	    "addresses";
-	if (split_port(s, &host, &bracket, &addr.port) != 0 || addr.port == 0)
+	if (split_port(s, &host, &bracket, &port) != 0 || port < 0)
 		return PH_EINVAL;
+	addr.port = (uint16_t)port;
 	if (bracket || !str_is(host, "*")) {
 		addr.family = address_family(host, addr.ip);
 		if (addr.family == 0 || (addr.family == 6) != bracket)

@@ -16,27 +16,8 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "net/resolve.h"
 
 enum { BACKLOG = 1024, FIRST_PASSED = 3 };
-
-/* "*:25" listens on all addresses of both families. */
-static int
-bind_parse(const char *text, struct ph_addr *out)
-{
-	struct arena a;
-	struct ph_endpoint ep;
-	const char *why;
-	int rc;
-
-	arena_init(&a, 256);
-	rc = value_endpoint(str_of(text), &a, &ep, &why);
-	if (rc == 0)
-		rc = addr_parse(strcmp(ep.host, "*") == 0 ? STR("::") : str_of(ep.host),
-		    ep.port != 0 ? ep.port : 25, out);
-	arena_reset(&a);
-	return rc;
-}
 
 static bool
 socket_addr(int fd, struct ph_addr *out)
@@ -64,10 +45,14 @@ socket_addr(int fd, struct ph_addr *out)
 static bool
 bind_same(int fd, const struct ph_addr *want)
 {
+	static const uint8_t any[16];
 	struct ph_addr have;
 
-	return socket_addr(fd, &have) && have.family == want->family && have.port == want->port &&
-	    memcmp(have.ip, want->ip, have.family == 4 ? 4 : 16) == 0;
+	if (!socket_addr(fd, &have) || have.port != want->port)
+		return false;
+	if (want->family == 0)          /* "*": the manager decides of which families */
+		return memcmp(have.ip, any, sizeof any) == 0;
+	return have.family == want->family && memcmp(have.ip, want->ip, have.family == 4 ? 4 : 16) == 0;
 }
 
 bool
@@ -111,9 +96,10 @@ bind_one(struct binds *b, const char *address)
 {
 	struct bound nb = { .wanted = true };
 	struct ph_addr at;
+	const char *why;
 	int rc = 0;
 
-	if (bind_parse(address, &at) != 0)
+	if (value_listen(str_of(address), &at, &why) != 0)
 		return -EINVAL;
 	nb.fds = mem_calloc(b->workers, sizeof *nb.fds);
 	for (unsigned i = 0; i < b->npassed && !nb.passed; i++)
@@ -127,8 +113,11 @@ bind_one(struct binds *b, const char *address)
 		if (rc < 0)
 			break;
 		nb.fds[nb.nfds++] = rc;
-		if (at.port == 0 && nb.nfds == 1)       /* "any free port": all workers have the same */
-			(void)bound_addr(&nb, &at);
+		if (at.port == 0 && nb.nfds == 1) {     /* "any free port": all workers have the same */
+			struct ph_addr first;
+			if (bound_addr(&nb, &first))
+				at.port = first.port;
+		}
 	}
 	if (rc < 0) {
 		while (nb.nfds > 0)

@@ -184,12 +184,36 @@ listen_bound(int fd, const struct sockaddr *sa, socklen_t len, int backlog)
 	return -err;
 }
 
+/* Both families by one socket; a kernel without IPv6 has only the one. */
+static int
+listen_any(uint16_t port, bool reuseport, int backlog)
+{
+	struct sockaddr_in6 sa = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	int one = 1, zero = 0;
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+	    (reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0) ||
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero) != 0) {
+		int err = errno;
+		close(fd);
+		return -err;
+	}
+	return listen_bound(fd, (struct sockaddr *)&sa, sizeof sa, backlog);
+}
+
 int
 listen_tcp(const struct ph_addr *at, bool reuseport, int backlog)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(at, &sa);
 	int one = 1;
+	if (at->family == 0) {
+		int rc = listen_any(at->port, reuseport, backlog);
+		if (rc != -EAFNOSUPPORT && rc != -EADDRNOTAVAIL)
+			return rc;
+	}
 	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;

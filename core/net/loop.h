@@ -64,6 +64,7 @@ void listener_full(struct listener *ln, const char *text);      /* "421 ...\r\n"
 void listener_pause(struct listener *ln, bool pause);
 void listener_close(struct listener **ln);      /* closes the loop's use; fd stays the caller's */
 /* Bound and listening descriptors; main thread, before privileges drop. >= 0 or -errno.
+ * Family 0: all addresses of both families.
  * path for unix sockets (mode applied). */
 int listen_tcp(const struct ph_addr *at, bool reuseport, int backlog);
 int listen_unix(const char *path, unsigned mode);
