@@ -23,6 +23,7 @@
 #include "base/str.h"
 #include "daemon/control.h"
 #include "daemon/notify.h"
+#include "net/conn.h"
 #include "plugin/loader.h"
 #include "store/store.h"
 
@@ -228,6 +229,7 @@ daemon_done(struct daemon *d)
 	if (d->loop != NULL) {
 		(void)mailbox_run(loop_mailbox(d->loop));       /* teardown of plugins */
 		timer_stop(d->loop, &d->queue_timer);
+		conn_loop_done(d->loop);        /* operators' */
 		loop_free(&d->loop);
 	}
 }

@@ -123,6 +123,8 @@ daemon_turn(void *arg)
 {
 	struct daemon *d = arg;
 
+	if (d->queue == NULL)           /* taken down: the loop closes what is left */
+		return;
 	daemon_queue_run(d);
 	daemon_maybe_done(d);
 	log_flush();

@@ -48,9 +48,9 @@ worker_maybe_stopped(struct worker *w)
 		return;
 	timer_stop(w->loop, &w->grace);
 	worker_gen_unref(&w->gen);
-	/* Plugins close on a clean stack: after that. */
+	/* Plugins close on a clean stack: after that, and once the last replies are out. */
 	w->last_note.run = worker_last_turn;
-	loop_defer(w->loop, &w->last_note);
+	conn_loop_settle(w->loop, &w->last_note);
 }
 
 void

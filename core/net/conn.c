@@ -429,6 +429,12 @@ conn_loop_done(struct loop *l)
 	parting_give_up(l);
 }
 
+void
+conn_loop_settle(struct loop *l, struct ph_note *note)
+{
+	parting_settle(l, note);
+}
+
 /* --- the layer --- */
 
 int

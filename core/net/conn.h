@@ -40,8 +40,11 @@ size_t conn_unsent(const struct conn *c);       /* ciphertext not yet out; 0 in 
  * 256 KiB) is copied and sent first, at most for 5 s, and the peer gets time to read it.
  * output and sent are called inside conn_close, nothing after it: the owner may go. */
 void conn_close(struct conn **c, bool polite);
-/* Gives up politely closed connections that are still being sent; before loop_free. */
+/* Gives up politely closed connections that are still being sent; before loop_free.  They are
+ * their thread's: call it there. */
 void conn_loop_done(struct loop *l);
+/* Defers note once all of those were sent or their time is over; one note at a time. */
+void conn_loop_settle(struct loop *l, struct ph_note *note);
 /* Drops buffered input, puts the layer on, then secured().  Output from before still leaves
  * in the clear, in front.  After secured(PH_EPROTO) no callback follows; a peer that
  * leaves meanwhile shows as closed().  PH_EEXIST: has one; PH_ECLOSED: too late. */

@@ -23,15 +23,41 @@ struct parting {
 };
 
 static _Thread_local struct list all;   /* this thread's */
+static _Thread_local struct { struct loop *l; struct ph_note *note; } waiter;
+
+static bool
+parting_any(struct loop *l)
+{
+	if (all.next == NULL)
+		return false;
+	list_each_safe(it, &all)
+		if (container_of(it, struct parting, link)->l == l)
+			return true;
+	return false;
+}
+
+static void
+parting_maybe_settled(struct loop *l)
+{
+	struct ph_note *note = waiter.note;
+
+	if (note == NULL || waiter.l != l || parting_any(l))
+		return;
+	waiter.note = NULL;
+	loop_defer(l, note);
+}
 
 static void
 parting_end(struct parting *p)
 {
-	timer_stop(p->l, &p->timer);
+	struct loop *l = p->l;
+
+	timer_stop(l, &p->timer);
 	stream_close(&p->s);
 	list_del(&p->link);
 	buf_free(&p->out);
 	free(p);
+	parting_maybe_settled(l);
 }
 
 static void
@@ -103,6 +129,14 @@ parting_start(struct loop *l, struct stream **s, struct buf *out, bool peer_ende
 	list_push_back(&all, &p->link);
 	timer_start(l, &p->timer, SEND_MS);
 	parting_send(p);        /* reads nothing yet: the caller's bytes may lie in the scratch */
+}
+
+void
+parting_settle(struct loop *l, struct ph_note *note)
+{
+	waiter.l = l;
+	waiter.note = note;
+	parting_maybe_settled(l);
 }
 
 void

@@ -13,5 +13,7 @@
 void parting_start(struct loop *l, struct stream **s, struct buf *out, bool peer_ended);
 /* Closes those of this loop that are still at it.  The loop's thread. */
 void parting_give_up(struct loop *l);
+/* Defers note once none of this loop is left, at once if so. The loop's thread; one note at a time. */
+void parting_settle(struct loop *l, struct ph_note *note);
 
 #endif
