@@ -22,6 +22,7 @@ struct loop {
 	struct ph_note *deferred, **deferred_end;
 	struct each_turn *each;
 	size_t each_n, open;
+	bool fired;             /* a timer ran since the last turn: it ends one, too */
 	struct list watches, signals;
 	char *scratch;
 	bool stopped;
@@ -140,7 +141,9 @@ run_signals(struct loop *l)
 static bool
 turn(struct loop *l)
 {
-	bool some = mailbox_run(&l->mailbox) > 0;
+	bool some = l->fired;
+	l->fired = false;
+	some |= mailbox_run(&l->mailbox) > 0;
 	some |= run_signals(l);
 	some |= run_watches(l);
 	some |= fake_streams_step(l);
@@ -207,6 +210,7 @@ run_timer(int64_t end)
 		now_ms = min->key;
 	heap_del(&l->timers, min);
 	struct timer *t = container_of(min, struct timer, node);
+	l->fired = true;
 	t->fn(t);
 	return true;
 }
