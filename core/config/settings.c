@@ -75,7 +75,7 @@ static const struct ph_option queue_rows[] = {
 	    .doc = "After what time the sender is told that a message is delayed. It is told once, and only "
 	    "if it did not decline (RFC 3461). 0 never tells."),
 	PH_OPT(struct queue_settings, expire, "expire",
-	    .dflt = "2d", .min = "1m", .max = "30d",
+	    .dflt = "2d", .min = "1s", .max = "30d",
 	    .doc = "How long a message is tried before it is returned to its sender."),
 	PH_OPT(struct queue_settings, max_messages, "max-messages",
 	    .dflt = "0", .min = "0", .max = "1000000000", .unit = "messages",

@@ -247,7 +247,7 @@ the_manual_names_every_setting(void **state)
 	describe_text(settings_rows, &b);
 	buf_addc(&b, '\0');
 	assert_non_null(strstr(b.data, "  expire: duration\n"));
-	assert_non_null(strstr(b.data, "Default: 2d, from 1m to 30d.\n"));
+	assert_non_null(strstr(b.data, "Default: 2d, from 1s to 30d.\n"));
 	for (struct ph_str rest = str_make(b.data, b.len - 1), line; rest.n > 0; ) {
 		line = str_cut(rest, '\n', &rest);
 		assert_true(line.n <= 80);
