@@ -19,7 +19,6 @@ TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("POSTHOUSE_BUILD", TOP / "build" / "check"))
 POSTHOUSE = os.environ.get("POSTHOUSE", str(BUILD / "posthouse"))
 PLUGINS = BUILD / "plugins" / ".libs"
-PLUGINS = BUILD / "plugins" / ".libs"
 SANITIZED = "sanitize=" in (BUILD / "configure.out").read_text() if (BUILD / "configure.out").exists() else False
 PATIENCE = 60
 
@@ -78,9 +77,6 @@ class Process:
             return m
         return until(f"{pattern} in {self.log}:\n{self.text()[-2000:]}", look, limit)
 
-    def signal(self, sig):
-        self.p.send_signal(sig)
-
     def wait(self, limit=PATIENCE):
         try:
             return self.p.wait(limit)
@@ -98,6 +94,9 @@ class Process:
                 pytest.fail(f"{self.p.args} did not end; log:\n{self.text()[-4000:]}")
         self.out.close()
         return self.p.returncode
+
+    def signal(self, sig):
+        self.p.send_signal(sig)
 
 
 class Sink(Process):
@@ -139,7 +138,7 @@ class Relay(Process):
         self.config.write_text(config or f"""\
 hostname: relay.example.com
 listen:
-  - address: {listen}
+  - address: "{listen}"
 spool: {self.spool}
 {top}{more}plugins:
 {plugins}""")

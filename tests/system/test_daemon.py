@@ -146,7 +146,7 @@ def test_plugins_command(relay):
     text = posthouse("plugins", "-c", relay.config, "--plugin-dir", PLUGINS).stdout
     assert "relay-access" in text and re.search(r"rcpt\b.*relay-access", text)
     one = posthouse("plugins", "smarthost", "--plugin-dir", PLUGINS).stdout
-    assert "hosts" in one and "connections" in one and "default" in one
+    assert "hosts" in one and "connections" in one and "Default: " in one
 
 
 def test_plugin_builds_outside_the_tree(tmp_path):
