@@ -206,8 +206,11 @@ def relay(tmp_path, sink, started):
 @pytest.fixture
 def start(tmp_path, started):
     """start.sink(...), start.relay(...): for tests that want their own."""
+    things = started
+
     class Start:
         folder = tmp_path
+        started = things
 
         @staticmethod
         def sink(*args, store=True, **kw):
