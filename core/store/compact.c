@@ -2,8 +2,8 @@
  * compact.c - a sparse segment's live records are copied to the tail, so that
  * a backlog which does not move cannot hold the disk that flows by it.
  *
- * While one segment is being emptied no other may vanish: its messages exist
- * twice, and a removal refers to the new place only.  A progress is copied
+ * While one segment is being emptied no other may vanish and no removal may be
+ * forgotten: its messages exist twice, and a removal refers to the new place only.  A progress is copied
  * in front of its message in the same batch, so that whoever finds the copy of the
  * message has found its progress.
  */
@@ -24,6 +24,7 @@ struct compaction {
 	struct buf rows;
 	size_t at;
 	bool by_scan;           /* its index was not enough */
+	bool untouched;         /* nothing of it was copied yet */
 	uint8_t *p;
 	size_t len, cap;
 	struct move moves[MOVES];
@@ -44,6 +45,9 @@ pick(struct embedded *e)
 {
 	struct segment *best = NULL;
 	uint64_t used = 0, all = 0, gain = 0, slack = 4 * e->cfg.segment_size;
+	/* on a full disk only what fits where there is room already */
+	uint64_t fits = e->room || e->nspares > 0 ? UINT64_MAX : e->tail == NULL ? 0 :
+	    (e->tail->size - e->tail->end) / 2;
 
 	for (size_t i = 0; i < e->nsegments; i++) {
 		struct segment *s = e->segments[i];
@@ -55,7 +59,7 @@ pick(struct embedded *e)
 			return s;
 		used += s->size;
 		all += live;
-		if (sparse(s, live) && s->size - live > gain && segment_matters(s)) {
+		if (sparse(s, live) && s->size - live > gain && segment_matters(s) && live <= fits) {
 			gain = s->size - live;
 			best = s;
 		}
@@ -105,12 +109,18 @@ begin(struct embedded *e)
 {
 	struct compaction *c;
 	struct segment *s;
+	bool fresh = false;
 	int rc = 0;
 
 	pthread_mutex_lock(&e->lock);
 	s = pick(e);
 	if (s != NULL)
 		rc = segment_pin(e, s);
+	if (s != NULL && rc == 0 && !s->evacuate) {
+		/* from the first copy until its name is gone */
+		segment_evacuate(s, e->tail != NULL ? e->tail->number : e->next_number);
+		fresh = true;
+	}
 	pthread_mutex_unlock(&e->lock);
 	if (rc < 0)
 		e->compact_retry = clock_mono_ms() + RETRY_MS;
@@ -120,6 +130,7 @@ begin(struct embedded *e)
 		return false;
 	c = e->compaction = mem_new(struct compaction);
 	c->s = s;
+	c->untouched = fresh;
 	load(e, c);
 	return true;
 }
@@ -132,8 +143,8 @@ compact_abort(struct embedded *e)
 	if (c == NULL)
 		return;
 	pthread_mutex_lock(&e->lock);
-	/* some of it may exist twice by now */
-	c->s->evacuate = segment_matters(c->s);
+	if (c->untouched)
+		c->s->evacuate = false;
 	segment_unpin(c->s);
 	pthread_mutex_unlock(&e->lock);
 	buf_free(&c->rows);
@@ -275,7 +286,8 @@ one(struct embedded *e, struct compaction *c, const struct row *row)
 	entry = table_get(&e->table, row->id);
 	if (entry != NULL)
 		at = *entry;
-	exists = row->target != c->s->number && segment_find(e, row->target) != NULL;
+	exists = (row->target != c->s->number && segment_find(e, row->target) != NULL) ||
+	    (row->type == RECORD_REMOVED && segment_held(e, c->s));
 	pthread_mutex_unlock(&e->lock);
 	here = at.span != 0 && at.segment == (uint32_t)c->s->number;
 	progress_here = at.progress_span != 0 && at.progress_segment == (uint32_t)c->s->number &&
@@ -339,6 +351,7 @@ write_out(struct embedded *e, struct compaction *c)
 		memset(c->p + c->len, 0, (size_t)(page - after));
 		iov.iov_len += (size_t)(page - after);
 	}
+	c->untouched = false;
 	rc = segment_write(e, t->fd, &iov, 1, t->end);
 	if (rc < 0)
 		return tail_fail(e, t->end, rc, false);

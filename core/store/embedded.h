@@ -52,8 +52,9 @@ struct segment {
 	struct buf rows;        /* of the tail, for its index */
 	bool sealed;            /* has an index and a trailer */
 	bool poisoned;          /* a sync failed: never synced or reused again */
-	bool evacuate;          /* holds copies of what is elsewhere as well, or cannot be
-	                         * trusted: emptied first, and nothing else may vanish before it */
+	bool evacuate;          /* may hold copies of what is elsewhere as well, or cannot be
+	                         * trusted: it is emptied first */
+	uint64_t since;         /* then: the first segment that may hold the newer copies */
 	bool keep;              /* could not be read: never let go of, never emptied */
 	bool renamed, reuse;    /* given up (as a spare), but the directory is not synced yet */
 };
@@ -125,6 +126,7 @@ struct embedded {
 	struct batch *batch;
 	struct compaction *compaction;
 	bool check_retire, check_compact, saw_scanned;
+	uint32_t most;          /* messages in the fullest segment: removals to keep room for */
 	int64_t retire_retry, compact_retry;
 	bool room, no_space;
 	int64_t room_check, ill_until;
@@ -136,7 +138,8 @@ struct embedded {
 	bool committer_started, scan_started;
 };
 
-static inline struct embedded *embedded_of(struct ph_store *s) { return (struct embedded *)s; }
+static inline struct embedded *embedded_of(struct ph_store *s)
+{ return container_of(s, struct embedded, base); }
 
 static inline void fifo_init(struct fifo *f) { f->first = NULL; f->last = &f->first; }
 static inline void fifo_add(struct fifo *f, struct ph_note *n)
@@ -169,6 +172,10 @@ void segment_owe(struct segment *s, uint64_t target, uint64_t bytes);   /* L */
 void segment_forgive(struct segment *s, uint64_t target);               /* L */
 uint64_t segment_debt(const struct segment *s);                         /* L; bytes that matter */
 bool segment_matters(const struct segment *s);                          /* L */
+/* Whether another segment may hold copies of messages that this one tells the end of:
+ * then it keeps all its removals and may not vanish.  L */
+bool segment_held(const struct embedded *e, const struct segment *s);
+void segment_evacuate(struct segment *s, uint64_t since);               /* L */
 void segment_lost(struct embedded *e, uint32_t number, uint32_t span);  /* L; a record stopped counting */
 /* A new tail: spare or fresh, its name durable, its header written but not synced. */
 int  segment_create(struct embedded *e, uint64_t want, struct segment **out);

@@ -189,7 +189,7 @@ row_length(enum record_type type)
 	case RECORD_PROGRESS:
 		return 32 + RECORD_SUMMARY;
 	case RECORD_REMOVED:
-		return 40;
+		return ROW_REMOVED;
 	case RECORD_CUT:
 		return 48;
 	case RECORD_INDEX:

@@ -35,6 +35,7 @@ enum {
 	SEGMENT_START = 8192,   /* first record */
 	SEGMENT_TRAILER = 64,   /* last bytes of a sealed segment */
 	ROW_MAX = 80,
+	ROW_REMOVED = 40,
 };
 
 struct record {

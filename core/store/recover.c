@@ -185,13 +185,14 @@ met_message(struct recovery *rec, const struct row *row)
 	/* Removed, or met in a newer segment: if this copy is not the one that the
 	 * removal speaks of, a compaction was cut short here and is finished first. */
 	if (idset_get(&rec->removed, row->id, &at)) {
-		s->evacuate |= at != s->number;
+		if (at != s->number)
+			segment_evacuate(s, s->number);
 		return;
 	}
 	if (id_zero(row->id))
 		return;
 	if (table_get(&e->table, row->id) != NULL) {
-		s->evacuate = true;
+		segment_evacuate(s, s->number);
 		return;
 	}
 	entry = table_put(&e->table, row->id);
@@ -347,7 +348,8 @@ seal_old(struct embedded *e, struct segment *s)
 	/* nobody knows what is on the disk: what counts is copied */
 	embedded_log(e, PH_ERROR, "store.seal", "segment %016llx: %s", (unsigned long long)s->number,
 	    ph_strerror(embedded_error(rc)));
-	s->poisoned = s->evacuate = true;
+	s->poisoned = true;
+	segment_evacuate(s, s->number);
 }
 
 static void
@@ -418,9 +420,10 @@ read_segment(struct recovery *rec)
 	}
 	use_rows(rec, limit);
 	report(rec);
-	if (limit != UINT64_MAX)
-		s->poisoned = s->evacuate = true;
-	else if (rc != 0 && !e->cfg.readonly) {
+	if (limit != UINT64_MAX) {
+		s->poisoned = true;
+		segment_evacuate(s, s->number);
+	} else if (rc != 0 && !e->cfg.readonly) {
 		s->rows = rec->rows;
 		rec->rows = (struct buf){ 0 };
 	}
@@ -466,7 +469,9 @@ finish(struct embedded *e)
 	int status = rec->status;
 
 	for (size_t i = 0; i < rec->n; i++)
-		if (rec->old[i]->rows.len > 0)
+		if (rec->old[i]->evacuate)
+			buf_free(&rec->old[i]->rows);   /* its index must tell of every copy */
+		else if (rec->old[i]->rows.len > 0)
 			seal_old(e, rec->old[i]);
 	if (!e->cfg.readonly)
 		(void)e->io->list(e->large, file_met, rec);

@@ -72,16 +72,13 @@ static struct segment *
 next_to_go(struct embedded *e)
 {
 	struct segment *found = NULL;
-	bool evacuating = false;
 
 	pthread_mutex_lock(&e->lock);
-	for (size_t i = 0; i < e->nsegments; i++)
-		evacuating |= e->segments[i]->evacuate;
 	for (size_t i = 0; i < e->nsegments && found == NULL; i++) {
 		struct segment *s = e->segments[i];
 
-		if (s != e->tail && s->pins == 0 && (!evacuating || s->evacuate) &&
-		    !segment_matters(s))
+		if (s != e->tail && s->pins == 0 && !segment_matters(s) &&
+		    (s->evacuate || !segment_held(e, s)))
 			found = s;
 	}
 	pthread_mutex_unlock(&e->lock);
@@ -94,8 +91,6 @@ segment_retire(struct embedded *e)
 	struct segment *s;
 	bool did = false;
 
-	if (e->compaction != NULL)
-		return false;
 	while ((s = next_to_go(e)) != NULL) {
 		if (!let_go(e, s)) {
 			e->retire_retry = clock_mono_ms() + RETRY_MS;

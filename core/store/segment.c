@@ -323,10 +323,31 @@ segment_create(struct embedded *e, uint64_t want, struct segment **out)
 	return 0;
 }
 
+bool
+segment_held(const struct embedded *e, const struct segment *s)
+{
+	for (size_t i = 0; i < e->nsegments; i++) {
+		const struct segment *other = e->segments[i];
+
+		if (other != s && other->evacuate && s->number >= other->since)
+			return true;
+	}
+	return !atomic_load(&e->scanned);
+}
+
+void
+segment_evacuate(struct segment *s, uint64_t since)
+{
+	if (!s->evacuate || since < s->since)
+		s->since = since;
+	s->evacuate = true;
+}
+
 void
 segment_prune_rows(struct embedded *e, const struct segment *s, const struct buf *rows, struct buf *out)
 {
 	const uint8_t *p = (const uint8_t *)buf_view(rows).p;
+	bool all = segment_held(e, s);  /* removals of what may exist twice */
 	size_t at = 0, was = 0;
 	struct row row;
 
@@ -348,7 +369,8 @@ segment_prune_rows(struct embedded *e, const struct segment *s, const struct buf
 			break;
 		case RECORD_REMOVED:
 		case RECORD_CUT:
-			keep = row.target != s->number && segment_find(e, row.target) != NULL;
+			keep = (all && row.type == RECORD_REMOVED) ||
+			    (row.target != s->number && segment_find(e, row.target) != NULL);
 			break;
 		case RECORD_INDEX:
 			break;

@@ -16,12 +16,18 @@
 
 #define RESERVE_MAX (1u << 20)
 
-/* Room that only removals and progress may use, so that deliveries go on
- * when the disk is full. */
+/* Room that only removals and progress may use, so that deliveries go on when
+ * the disk is full: at least as many removals as empty one whole segment. */
 static uint64_t
-reserve_of(uint64_t size)
+reserve_of(const struct embedded *e, const struct segment *s)
 {
-	return size / 16 < RESERVE_MAX ? size / 16 : RESERVE_MAX;
+	uint64_t reserve = s->size / 16 < RESERVE_MAX ? s->size / 16 : RESERVE_MAX;
+	uint64_t most = e->most > s->live ? e->most : s->live;
+
+	most *= RECORD_HEADER + REMOVED_BODY + ROW_REMOVED;
+	if (most > s->size / 4)
+		most = s->size / 4;
+	return most > reserve ? most : reserve;
 }
 
 bool
@@ -29,7 +35,7 @@ tail_fits(const struct embedded *e, uint64_t off, uint64_t span, bool append)
 {
 	const struct segment *s = e->tail;
 	uint64_t index = record_span(s->rows.len + (e->batch->n + 2) * ROW_MAX) + SEGMENT_TRAILER;
-	uint64_t keep = index + (append ? reserve_of(s->size) : 0);
+	uint64_t keep = index + (append && off > SEGMENT_START ? reserve_of(e, s) : 0);
 
 	return span <= s->size && keep <= s->size - span && off <= s->size - span - keep;
 }
@@ -37,7 +43,7 @@ tail_fits(const struct embedded *e, uint64_t off, uint64_t span, bool append)
 uint64_t
 tail_most(const struct embedded *e)
 {
-	return e->cfg.segment_size - reserve_of(e->cfg.segment_size) - SEGMENT_START - 1024;
+	return e->cfg.segment_size - e->cfg.segment_size / 16 - SEGMENT_START - 1024;
 }
 
 void
@@ -124,6 +130,8 @@ seal(struct embedded *e, struct segment *s)
 	int rc;
 
 	pthread_mutex_lock(&e->lock);
+	if (s->live > e->most)
+		e->most = s->live;
 	segment_prune_rows(e, s, &s->rows, &rows);
 	pthread_mutex_unlock(&e->lock);
 	rc = segment_seal(e, s, &rows);

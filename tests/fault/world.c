@@ -52,6 +52,8 @@ added(void *arg, const struct ph_store_added *v, size_t n)
 			ph_abort("a message was invented: %llx", (unsigned long long)v[i].id.hi);
 		if (m->reported)
 			ph_abort("message %td was reported twice", m - world.v);
+		if (m->removed)
+			ph_abort("message %td was removed and is there again", m - world.v);
 		m->reported = true;
 	}
 }
@@ -305,9 +307,10 @@ remove_done(struct ph_store_request *r)
 {
 	struct world_msg *m = find(r->id);
 
-	if (r->status == 0)
+	if (r->status == 0) {
 		m->removed = true;
-	else if (r->status != PH_EIO)
+		m->reported = false;
+	} else if (r->status != PH_EIO)
 		ph_abort("remove: %d", r->status);
 	finished(r);
 }
@@ -412,8 +415,6 @@ world_check(void)
 			continue;
 		if (m->state == W_REFUSED)
 			ph_abort("message %zu was refused (%d) and is there", i, m->status);
-		if (m->removed)
-			ph_abort("message %zu was removed and is there again", i);
 		int rc = world_read(i);
 		if (rc != 0)
 			ph_abort("message %zu cannot be read: %d", i, rc);

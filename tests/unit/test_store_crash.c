@@ -2,7 +2,7 @@
  * test_store_crash.c - power is cut at every call that changes the disk, in
  * several lives of a random workload; what was acknowledged must be there.
  *
- * STORE_SEEDS (default 12) sets how many workloads are tried.
+ * STORE_SEEDS (default 12) sets how many workloads are tried, STORE_TEST names one test.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -219,8 +219,11 @@ static void
 busy_lives(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 5000; seed < 5000 + 8 * seeds(); seed++)
+	for (uint64_t seed = 5000; seed < 5000 + 8 * seeds(); seed++) {
+		if (getenv("WORLD_LOG") != NULL)
+			fprintf(stderr, "busy %lu\n", (unsigned long)seed);
 		busy_life(seed);
+	}
 }
 
 /* Cut again and again while recovering. */
@@ -283,5 +286,6 @@ main(void)
 		cmocka_unit_test(killed_and_cut),
 	};
 
+	cmocka_set_test_filter(getenv("STORE_TEST"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
