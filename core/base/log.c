@@ -270,6 +270,12 @@ log_flush(void)
 		lines_flush(own_lines);
 }
 
+bool
+log_pending(void)
+{
+	return own_lines != NULL && own_lines->buf.len > 0;
+}
+
 void
 log_use(void (*write_lines)(const char *p, size_t n))
 {

@@ -3,8 +3,8 @@
  *   2026-11-24T11:00:00.123Z info event=smtp.accepted worker=0 sid=... k=v ...
  * Values are quoted when they hold spaces, quotes or controls; peer bytes
  * always go through the escaping writer.  Lines gather in a buffer of the
- * thread and leave by one write when log_flush is called (each turn of a
- * loop), at 32 KiB, or at once for warn and error.
+ * thread and leave by one write when log_flush is called (loops do within 50
+ * ms), at 32 KiB, or at once for warn and error.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -35,6 +35,7 @@ void log_event_v(enum ph_level level, const struct log_ctx *ctx, const char *eve
 extern enum ph_level log_level;         /* set once before threads start */
 static inline bool log_on(enum ph_level level) { return level <= log_level; }
 void log_flush(void);                   /* this thread's lines */
+bool log_pending(void);                 /* it has lines that were not written yet */
 /* Where lines go; default writes to fd 2. For tests and for the journal. */
 void log_use(void (*write_lines)(const char *p, size_t n));
 void log_escape(struct buf *out, struct ph_str s);      /* the escaping writer */

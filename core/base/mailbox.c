@@ -14,18 +14,35 @@ mailbox_init(struct ph_mailbox *m, void (*wake)(struct ph_mailbox *))
 	m->wake = wake;
 }
 
-void
-ph_post(struct ph_mailbox *to, struct ph_note *note)
+/* newest stands on top, each note's next is an older one, oldest is the last. */
+static void
+push(struct ph_mailbox *to, struct ph_note *newest, struct ph_note *oldest)
 {
 	struct ph_note *top = atomic_load_explicit(&to->top, memory_order_relaxed);
 
 	do {
-		note->next = top;
-	} while (!atomic_compare_exchange_weak_explicit(&to->top, &top, note,
-	    memory_order_release, memory_order_relaxed));
-	/* note may be gone from here on */
+		oldest->next = top;
+	} while (!atomic_compare_exchange_weak(&to->top, &top, newest));
+	/* the notes may be gone from here on */
 	if (top == NULL && to->wake != NULL)
 		to->wake(to);
+}
+
+void
+ph_post(struct ph_mailbox *to, struct ph_note *note)
+{
+	push(to, note, note);
+}
+
+void
+outbox_post(struct outbox *o, struct ph_mailbox *to)
+{
+	struct ph_note *newest = o->newest, *oldest = o->oldest;
+
+	if (newest == NULL)
+		return;
+	*o = (struct outbox){ NULL, NULL };
+	push(to, newest, oldest);
 }
 
 struct ph_note *

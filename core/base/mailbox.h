@@ -17,5 +17,14 @@ void mailbox_init(struct ph_mailbox *m, void (*wake)(struct ph_mailbox *));
 struct ph_note *mailbox_take(struct ph_mailbox *m);
 /* Takes and runs all; returns how many ran. Consumer only. */
 size_t mailbox_run(struct ph_mailbox *m);
+static inline bool mailbox_empty(const struct ph_mailbox *m)
+{ return atomic_load(&m->top) == NULL; }
+
+/* Notes gathered over a turn for one mailbox, then posted at once: one
+ * compare-and-swap and at most one wake-up for all of them, in their order. */
+struct outbox { struct ph_note *newest, *oldest; };
+static inline void outbox_add(struct outbox *o, struct ph_note *n)
+{ n->next = o->newest; if (o->newest == NULL) o->oldest = n; o->newest = n; }
+void outbox_post(struct outbox *o, struct ph_mailbox *to);      /* harmless when empty */
 
 #endif

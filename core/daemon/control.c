@@ -33,7 +33,7 @@ struct control_client {
 	struct buf out;
 	struct arena arena;
 	struct queue_filter filter;     /* its views live in arena */
-	bool busy, asked;               /* busy: an answer is still to come, which needs us */
+	bool busy, asked, in_queue;               /* busy: an answer is still to come, which needs us */
 };
 
 static void
@@ -187,10 +187,12 @@ client_ask(struct control_client *c, const struct fields *f)
 	}
 	for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
 		if (strcmp(f->kind, actions[i].verb) == 0) {
+			c->in_queue = true;
 			queue_act(d->queue, actions[i].action, &c->filter, client_matched, c);
 			return;
 		}
 	if (strcmp(f->kind, "list") == 0) {
+		c->in_queue = true;
 		queue_list(d->queue, &c->filter, true, client_row, c);
 	} else if (strcmp(f->kind, "count") == 0) {
 		queue_counts(d->queue, &counts);
@@ -272,6 +274,10 @@ client_closed(struct conn *conn, void *arg, int status)
 	(void)conn;
 	(void)status;
 	conn_close(&c->conn, false);
+	if (c->busy && c->control != NULL && c->in_queue) {
+		queue_cancel(c->control->d->queue, c);
+		c->busy = false;
+	}
 	client_free(c);
 }
 
@@ -330,6 +336,10 @@ control_close(struct control **cp)
 		struct control_client *c = container_of(it, struct control_client, link);
 		if (c->conn != NULL)
 			conn_close(&c->conn, true);
+		if (c->busy && c->in_queue) {
+			queue_cancel(ctl->d->queue, c);
+			c->busy = false;
+		}
 		list_del(&c->link);
 		c->control = NULL;
 		client_free(c);

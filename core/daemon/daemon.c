@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -161,6 +162,16 @@ daemon_worker_count(const struct settings *set)
 	return cpus < 1 ? 1 : cpus > 64 ? 64 : (unsigned)cpus;
 }
 
+/* Contents come and go in bursts: handing each of them back to the system and fetching
+ * the next costs more than all else that the queue does.  What is left over when a burst
+ * is past goes back in one go, see wiring.c. */
+static void
+daemon_tune_memory(void)
+{
+	(void)mallopt(M_TRIM_THRESHOLD, 64 << 20);      /* best effort: 0 is a failure */
+	(void)mallopt(M_TOP_PAD, 1 << 20);
+}
+
 static int
 daemon_start(struct daemon *d, struct diags *diags)
 {
@@ -216,6 +227,7 @@ daemon_done(struct daemon *d)
 	for (unsigned i = 0; i < d->nworkers && d->workers != NULL; i++)
 		worker_free(&d->workers[i]);
 	free(d->workers);
+	free(d->jobs);
 	queue_free(&d->queue);
 	binds_close(&d->binds);
 	for (size_t i = 0; i < 4; i++)
@@ -229,6 +241,8 @@ daemon_done(struct daemon *d)
 	if (d->loop != NULL) {
 		(void)mailbox_run(loop_mailbox(d->loop));       /* teardown of plugins */
 		timer_stop(d->loop, &d->queue_timer);
+		timer_stop(d->loop, &d->log_timer);
+		timer_stop(d->loop, &d->calm_timer);
 		conn_loop_done(d->loop);        /* operators' */
 		loop_free(&d->loop);
 	}
@@ -247,6 +261,7 @@ daemon_run(const struct daemon_args *args)
 	notify_init();
 	binds_take_passed(&d.binds);
 	daemon_raise_limits();
+	daemon_tune_memory();
 	rc = loader_init() == 0 ? daemon_start(&d, &diags) : EX_SOFTWARE;
 	diags_print(&diags, &report);
 	if (report.len > 0) {

@@ -25,7 +25,9 @@ struct daemon {
 	struct binds binds;
 	struct worker **workers; unsigned nworkers;
 	struct queue *queue;
-	struct timer queue_timer;
+	struct timer queue_timer, log_timer, calm_timer;
+	uint64_t calm_seen;
+	struct outbox *jobs;            /* per worker, of this turn */
 	struct control *control;
 	struct signal_watch *signals[4];
 	struct ph_note *stopped;        /* one per worker */

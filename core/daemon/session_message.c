@@ -87,7 +87,7 @@ session_end_transaction(struct session *s)
 		req->op = PH_STORE_ABANDON;
 		req->id = s->id;
 		req->drop = abandon_done;
-		s->w->shared->store->ops->submit(s->w->shared->store, req);
+		worker_store(s->w, req);
 	}
 	session_reset_transaction(s);
 }
@@ -133,7 +133,7 @@ session_submit_part(struct session *s)
 	s->spilled += s->part.len;
 	s->parts_out++;
 	buf_clear(&s->part);
-	s->w->shared->store->ops->submit(s->w->shared->store, &p->req);
+	worker_store(s->w, &p->req);
 	if (s->parts_out >= PARTS_OUT && s->wait == FOR_NOTHING) {
 		s->wait = FOR_PARTS;
 		conn_pause(s->conn, true);
@@ -275,7 +275,7 @@ session_store(struct session *s)
 	s->storing = pm;
 	s->wait = FOR_STORE;
 	conn_pause(s->conn, true);
-	s->w->shared->store->ops->submit(s->w->shared->store, req);
+	worker_store(s->w, req);
 }
 
 void

@@ -5,16 +5,20 @@
  */
 #include "daemon/daemon.h"
 
+#include <malloc.h>
+
 #include "base/clock.h"
 #include "base/str.h"
 #include "store/store.h"
+
+enum { LOG_WITHIN_MS = 50, CALM_MS = 1000 };
 
 static void
 daemon_dispatch(void *arg, unsigned worker, struct job *job)
 {
 	struct daemon *d = arg;
 
-	worker_job(d->workers[worker], job);
+	worker_job(d->workers[worker], job, &d->jobs[worker]);
 }
 
 static void
@@ -106,6 +110,28 @@ daemon_queue_run(struct daemon *d)
 }
 
 static void
+daemon_log_due(struct timer *t)
+{
+	(void)t;
+	log_flush();
+}
+
+/* Memory of a burst that is past goes back to the system. */
+static void
+daemon_calm(struct timer *t)
+{
+	struct daemon *d = container_of(t, struct daemon, calm_timer);
+	uint64_t seen = atomic_load(&d->shared.accepted);
+
+	if (seen != d->calm_seen) {     /* still at it: look again */
+		d->calm_seen = seen;
+		timer_start(d->loop, t, CALM_MS);
+		return;
+	}
+	(void)malloc_trim(0);
+}
+
+static void
 daemon_queue_due(struct timer *t)
 {
 	(void)t;        /* waking the loop is all: each turn runs the queue */
@@ -126,8 +152,14 @@ daemon_turn(void *arg)
 	if (d->queue == NULL)           /* taken down: the loop closes what is left */
 		return;
 	daemon_queue_run(d);
+	for (unsigned i = 0; i < d->nworkers; i++)
+		if (d->workers != NULL && d->workers[i] != NULL)
+			outbox_post(&d->jobs[i], loop_mailbox(d->workers[i]->loop));
+	if (atomic_load(&d->shared.accepted) != d->calm_seen && !timer_active(&d->calm_timer))
+		timer_start(d->loop, &d->calm_timer, CALM_MS);
 	daemon_maybe_done(d);
-	log_flush();
+	if (log_pending() && !timer_active(&d->log_timer))
+		timer_start(d->loop, &d->log_timer, LOG_WITHIN_MS);
 }
 
 int
@@ -153,6 +185,9 @@ daemon_wire(struct daemon *d, bool threads, char *why, size_t why_size)
 	rc = embedded_open(&sc, &daemon_store_events, d, &d->shared.store, why, why_size);
 	if (rc != 0)
 		return rc;
+	d->jobs = mem_calloc(d->nworkers, sizeof *d->jobs);
+	d->log_timer.fn = daemon_log_due;
+	d->calm_timer.fn = daemon_calm;
 	d->queue_timer.fn = daemon_queue_due;
 	loop_each_turn(d->loop, daemon_turn, d);
 	return 0;

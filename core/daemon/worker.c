@@ -13,7 +13,35 @@
 #include "base/str.h"
 #include "daemon/session.h"
 
+enum { LOG_WITHIN_MS = 50 };
+
 struct addr_count { unsigned n; char text[PH_ADDR_TEXT]; };
+
+/* --- store --- */
+
+void
+worker_store(struct worker *w, struct ph_store_request *r)
+{
+	r->note.next = NULL;
+	if (w->submit == NULL)
+		w->submit = r;
+	else
+		w->submit_last->note.next = &r->note;
+	w->submit_last = r;
+}
+
+static void
+worker_submit_gathered(struct worker *w)
+{
+	struct ph_note *n = w->submit != NULL ? &w->submit->note : NULL, *next;
+
+	w->submit = NULL;
+	for (; n != NULL; n = next) {
+		next = n->next;
+		w->shared->store->ops->submit(w->shared->store,
+		    container_of(n, struct ph_store_request, note));
+	}
+}
 
 /* --- sessions by address --- */
 
@@ -36,6 +64,9 @@ worker_last_turn(struct ph_note *note)
 {
 	struct worker *w = container_of(note, struct worker, last_note);
 
+	worker_submit_gathered(w);
+	timer_stop(w->loop, &w->log_timer);
+	log_flush();
 	ph_post(w->main, w->stopped);
 	if (w->joinable)
 		loop_stop(w->loop);
@@ -276,11 +307,11 @@ worker_job_run(struct ph_note *note)
 }
 
 void
-worker_job(struct worker *w, struct job *job)
+worker_job(struct worker *w, struct job *job, struct outbox *out)
 {
 	job->worker_data = w;
 	job->note.run = worker_job_run;
-	ph_post(loop_mailbox(w->loop), &job->note);
+	outbox_add(out, &job->note);
 }
 
 struct grant { struct ph_note note; struct worker *w; struct site_info *site; int64_t n; };
@@ -310,9 +341,7 @@ worker_grant(struct worker *w, struct site_info *site, int64_t connections)
 static void
 worker_submit(void *arg, struct ph_store_request *r)
 {
-	struct worker *w = arg;
-
-	w->shared->store->ops->submit(w->shared->store, r);
+	worker_store(arg, r);
 }
 
 static void
@@ -328,10 +357,23 @@ static const struct deliver_ops worker_deliver_ops = { .submit = worker_submit, 
 /* --- life --- */
 
 static void
+worker_log_due(struct timer *t)
+{
+	(void)t;
+	log_flush();
+}
+
+static void
 worker_turn(void *arg)
 {
-	(void)arg;
-	log_flush();
+	struct worker *w = arg;
+
+	if (w->deliver == NULL)         /* taken down: the loop closes what is left */
+		return;
+	worker_submit_gathered(w);
+	/* Lines of several turns leave together. */
+	if (log_pending() && !timer_active(&w->log_timer))
+		timer_start(w->loop, &w->log_timer, LOG_WITHIN_MS);
 }
 
 struct worker *
@@ -351,6 +393,7 @@ worker_new(unsigned index, struct shared *shared, struct loop *loop, const struc
 	w->resolver = resolver_new(w->loop, &rc);
 	dc = worker_deliver_config(w, set);
 	w->deliver = deliver_new(w->loop, w->resolver, &dc, &worker_deliver_ops, w, &w->log);
+	w->log_timer.fn = worker_log_due;
 	loop_each_turn(w->loop, worker_turn, w);
 	return w;
 }

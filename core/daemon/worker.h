@@ -68,7 +68,8 @@ struct worker {
 	struct map by_addr;                     /* address text -> struct addr_count */
 	bool stopping, deliver_stopped, joinable;
 	int64_t grace_ms;
-	struct timer grace;
+	struct timer grace, log_timer;
+	struct ph_store_request *submit, *submit_last;  /* gathered over a turn */
 	pthread_t thread;
 	char log_text[24];
 	struct log_ctx log;
@@ -88,11 +89,14 @@ void worker_join(struct worker *w);
 void worker_apply(struct worker *w, struct generation *gen, const struct worker_listen *v, size_t n,
                   struct ph_mailbox *main, void (*applied)(struct ph_note *), void *arg);
 void worker_update_free(struct worker_update *u);
-void worker_job(struct worker *w, struct job *job);
+/* Gathered in out, which the caller posts to the worker's loop. */
+void worker_job(struct worker *w, struct job *job, struct outbox *out);
 void worker_grant(struct worker *w, struct site_info *site, int64_t connections);
 void worker_stop(struct worker *w, int64_t grace_ms, struct ph_mailbox *main, struct ph_note *stopped);
 
 /* --- for session.c --- */
+/* To the store at the end of this turn, so that messages that came together share a sync. */
+void worker_store(struct worker *w, struct ph_store_request *r);
 void worker_gen_ref(struct worker_gen *g);
 void worker_gen_unref(struct worker_gen **g);
 void worker_session_ended(struct worker *w, const struct ph_addr *client);

@@ -16,6 +16,7 @@
 #include "net/loop_private.h"
 
 enum {
+	SETTLE_ROUNDS = 4,      /* of notes and each-turn functions, before descriptors get a turn */
 	DEFER_ROUNDS = 16,      /* of notes deferring notes, before descriptors get a turn */
 	FREE_LIMIT_MS = 2000,   /* for what was just closed, killed children too, to be gone */
 };
@@ -26,9 +27,11 @@ struct loop {
 	uv_loop_t uv;
 	uv_timer_t alarm;               /* for the earliest of timers */
 	uv_prepare_t before_sleep;
+	uv_check_t after_sleep;
 	uv_idle_t awake;                /* active while notes are left over: no sleep */
 	uv_async_t knock;
 	struct ph_mailbox mailbox;
+	_Atomic bool asleep;            /* or about to be: who posts must knock */
 	struct heap timers;
 	int64_t armed;                  /* when the alarm goes off; INT64_MAX: never */
 	struct ph_note *deferred, **deferred_end;
@@ -80,33 +83,56 @@ static void
 loop_before_sleep(uv_prepare_t *h)
 {
 	struct loop *l = h->data;
-	run_deferred(l);
-	for (size_t i = 0; i < l->each_n; i++)
-		l->each[i].fn(l->each[i].arg);
-	run_deferred(l);
-	if (l->deferred != NULL)
-		uv_idle_start(&l->awake, loop_idle);
-	else
+	bool settled = false;
+
+	/* asleep is said before the mailbox is looked at for the last time, so a note is
+	 * either seen here or its producer sees that it must knock. */
+	for (int round = 0; round < SETTLE_ROUNDS && !settled; round++) {
+		atomic_store(&l->asleep, false);
+		(void)mailbox_run(&l->mailbox);
+		run_deferred(l);
+		for (size_t i = 0; i < l->each_n; i++)
+			l->each[i].fn(l->each[i].arg);
+		run_deferred(l);
+		atomic_store(&l->asleep, true);
+		settled = l->deferred == NULL && mailbox_empty(&l->mailbox);
+	}
+	if (settled)
 		uv_idle_stop(&l->awake);
+	else
+		uv_idle_start(&l->awake, loop_idle);
+}
+
+static void
+loop_after_sleep(uv_check_t *h)
+{
+	struct loop *l = h->data;
+
+	atomic_store(&l->asleep, false);
+	(void)mailbox_run(&l->mailbox);
 }
 
 static void
 loop_knocked(uv_async_t *h)
 {
-	(void)mailbox_run(&((struct loop *)h->data)->mailbox);
+	(void)h;        /* waking is all; the mailbox is looked at after sleep */
 }
 
+/* A loop that is at work looks into its mailbox before it sleeps. */
 static void
 loop_wake(struct ph_mailbox *m)
 {
-	uv_async_send(&container_of(m, struct loop, mailbox)->knock);
+	struct loop *l = container_of(m, struct loop, mailbox);
+
+	if (atomic_load(&l->asleep))
+		uv_async_send(&l->knock);
 }
 
 static void
 close_handles(struct loop *l)
 {
 	uv_handle_t *const v[] = { (uv_handle_t *)&l->alarm, (uv_handle_t *)&l->before_sleep,
-	                           (uv_handle_t *)&l->awake };
+	                           (uv_handle_t *)&l->after_sleep, (uv_handle_t *)&l->awake };
 	for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
 		uv_close(v[i], NULL);
 	uv_run(&l->uv, UV_RUN_DEFAULT);
@@ -129,12 +155,14 @@ loop_new(void)
 	uv_timer_init(&l->uv, &l->alarm);
 	uv_prepare_init(&l->uv, &l->before_sleep);
 	uv_idle_init(&l->uv, &l->awake);
+	uv_check_init(&l->uv, &l->after_sleep);
 	if (uv_async_init(&l->uv, &l->knock, loop_knocked) != 0) {
 		close_handles(l);
 		goto fail;
 	}
-	l->alarm.data = l->before_sleep.data = l->awake.data = l->knock.data = l;
+	l->alarm.data = l->before_sleep.data = l->after_sleep.data = l->awake.data = l->knock.data = l;
 	uv_prepare_start(&l->before_sleep, loop_before_sleep);
+	uv_check_start(&l->after_sleep, loop_after_sleep);
 	l->scratch = mem_alloc(LOOP_SCRATCH);
 	return l;
 fail:

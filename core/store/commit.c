@@ -280,8 +280,9 @@ finish(struct embedded *e)
 			r->want = b->items[i].fixed.tag;
 			spill_discard(e, r, 0);
 		} else
-			embedded_complete(r, 0);
+			answers_add(e, r);
 	}
+	answers_post(e);
 }
 
 /* Appends are told; the lazy ones go back in front and are tried again. */

@@ -82,6 +82,32 @@ embedded_complete(struct ph_store_request *r, int status)
 	ph_post(r->home, &r->note);
 }
 
+void
+answers_add(struct embedded *e, struct ph_store_request *r)
+{
+	struct answers *a = e->answers, *end = a + ANSWER_HOMES;
+
+	while (a < end && a->home != NULL && a->home != r->home)
+		a++;
+	if (r->done == NULL || a == end) {
+		embedded_complete(r, 0);
+		return;
+	}
+	r->status = 0;
+	r->note.run = run_done;
+	a->home = r->home;
+	outbox_add(&a->box, &r->note);
+}
+
+void
+answers_post(struct embedded *e)
+{
+	for (struct answers *a = e->answers; a < e->answers + ANSWER_HOMES && a->home != NULL; a++) {
+		outbox_post(&a->box, a->home);
+		a->home = NULL;
+	}
+}
+
 static void
 embedded_submit(struct ph_store *s, struct ph_store_request *r)
 {

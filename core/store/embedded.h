@@ -90,6 +90,9 @@ struct fetcher;
 struct compaction;
 struct recovery;
 
+enum { ANSWER_HOMES = 16 };
+struct answers { struct ph_mailbox *home; struct outbox box; };
+
 struct embedded {
 	struct ph_store base;
 	struct store_config cfg;
@@ -136,6 +139,7 @@ struct embedded {
 	struct fetcher *fetcher;
 	pthread_t committer_thread, scan_thread;
 	bool committer_started, scan_started;
+	struct answers answers[ANSWER_HOMES];   /* committer's, empty between batches */
 };
 
 static inline struct embedded *embedded_of(struct ph_store *s)
@@ -157,6 +161,9 @@ static inline struct ph_store_request *request_of(struct ph_note *n)
 void embedded_log(const struct embedded *e, enum ph_level level, const char *event, const char *fmt, ...)
 	PH_PRINTF(4, 5);
 void embedded_complete(struct ph_store_request *r, int status); /* posts done, or drops */
+/* The same with status 0 for many at once: each mailbox gets its answers in one go. Committer only. */
+void answers_add(struct embedded *e, struct ph_store_request *r);
+void answers_post(struct embedded *e);
 int  embedded_error(int rc);            /* -errno to PH_E* */
 void embedded_path(const struct embedded *e, char out[STORE_PATH], const char *kind, uint64_t number);
 void embedded_large_path(const struct embedded *e, char out[STORE_PATH], struct ph_msgid id, uint32_t tag);

@@ -321,12 +321,13 @@ greets(const char *name, char *rest)
 
 	say(p, "220 hop.example ESMTP");
 	hear(name, "EHLO *", false);
+	fake_sends(p, "250-hop.example\r\n");
 	for (one = strtok_r(rest, ",", &more); one != NULL; one = strtok_r(NULL, ",", &more)) {
 		fake_sends(p, "250-");
 		fake_sends(p, one);
 		fake_sends(p, "\r\n");
 	}
-	say(p, "250 hop.example");
+	say(p, "250 ENHANCEDSTATUSCODES");
 }
 
 /* True: the content is here, and was kept. */

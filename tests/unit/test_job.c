@@ -91,7 +91,7 @@ test_job_comes_home(void **state)
 	j->groups[1].site = site_info_ref(j->site);
 	j->result = JOB_RETURNED;
 	back = 0;
-	job_return(j);
+	job_return(j, NULL);
 	assert_int_equal(back, 0);
 	assert_int_equal(mailbox_run(&home), 1);
 	assert_int_equal(back, 1);
