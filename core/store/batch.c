@@ -152,7 +152,7 @@ batch_add(struct embedded *e, struct item *item)
 	}
 	if (b->n == BATCH_ITEMS || b->staged + copied > STAGING || (flat && b->flat != NULL) ||
 	    (size_t)b->niov + (flat ? 1 : blocks) + 5 > BATCH_IOV ||
-	    !tail_fits(e, b->end, span, append))
+	    !tail_fits(e, b->end, span, append ? TAIL_APPEND : TAIL_LAZY))
 		return PH_EBUSY;
 	item->off = b->end;
 	item->span = (uint32_t)span;

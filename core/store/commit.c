@@ -330,8 +330,8 @@ want(const struct embedded *e)
 static void
 commit_some(struct embedded *e, bool with_lazies, int64_t now)
 {
-	int rc = tail_ensure(e);
-	bool all;
+	bool append = !with_lazies, all;
+	int rc = tail_ensure(e, append);
 
 	if (rc == 0) {
 		batch_start(e);
@@ -345,11 +345,12 @@ commit_some(struct embedded *e, bool with_lazies, int64_t now)
 				give_back(e, rc);
 			rc = 0;
 		} else if (!all)
-			rc = tail_roll(e, want(e));
+			rc = tail_roll(e, want(e), append || e->lazies.first == NULL);
 	}
 	if (rc != 0) {
 		refuse_all(e, rc);
-		e->lazy_retry = now + RETRY_MS;
+		if (with_lazies && e->lazies.first != NULL)
+			e->lazy_retry = now + RETRY_MS;
 	}
 	if (e->lazies.first == NULL)
 		atomic_store(&e->lazy_armed, false);

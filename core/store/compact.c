@@ -47,7 +47,7 @@ pick(struct embedded *e)
 	uint64_t used = 0, all = 0, gain = 0, slack = 4 * e->cfg.segment_size;
 	/* on a full disk only what fits where there is room already */
 	uint64_t fits = e->room || e->nspares > 0 ? UINT64_MAX : e->tail == NULL ? 0 :
-	    (e->tail->size - e->tail->end) / 2;
+	    (e->tail->size - e->tail->end) / 4 * 3;
 
 	for (size_t i = 0; i < e->nsegments; i++) {
 		struct segment *s = e->segments[i];
@@ -159,7 +159,7 @@ static uint8_t *
 room_for(struct embedded *e, struct compaction *c, uint64_t span)
 {
 	e->batch->n = c->n;             /* counted as rows to come */
-	if (c->n == MOVES || !tail_fits(e, e->tail->end + c->len, span, false)) {
+	if (c->n == MOVES || !tail_fits(e, e->tail->end + c->len, span, TAIL_COPY)) {
 		c->want = span;
 		return NULL;
 	}
@@ -434,7 +434,7 @@ compact_step(struct embedded *e, int64_t now)
 		return false;
 	if (c == NULL)
 		return begin(e);
-	rc = tail_ensure(e);
+	rc = tail_ensure(e, false);
 	c->len = c->n = 0;
 	c->want = 0;
 	p = (const uint8_t *)buf_view(&c->rows).p;
@@ -450,7 +450,7 @@ compact_step(struct embedded *e, int64_t now)
 	if (rc == 0 && c->n > 0)
 		rc = write_out(e, c);
 	else if (rc == 0 && c->want != 0)
-		rc = tail_roll(e, c->want);
+		rc = tail_roll(e, c->want, false);
 	if (rc < 0) {
 		compact_abort(e);
 		e->compact_retry = now + RETRY_MS;

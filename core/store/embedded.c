@@ -54,6 +54,12 @@ embedded_path(const struct embedded *e, char out[STORE_PATH], const char *kind, 
 }
 
 void
+embedded_reserve_path(const struct embedded *e, char out[STORE_PATH])
+{
+	(void)snprintf(out, STORE_PATH, "%s/reserve.log", e->dir);
+}
+
+void
 embedded_large_path(const struct embedded *e, char out[STORE_PATH], struct ph_msgid id, uint32_t tag)
 {
 	char text[PH_MSGID_TEXT];
@@ -370,6 +376,8 @@ embedded_open(const struct store_config *cfg, const struct ph_store_events *ev, 
 	rc = recover_open(e);
 	if (rc < 0)
 		return refuse_open(e, embedded_error(rc), why, why_size, "%s: %s", e->dir, strerror(-rc));
+	if (!e->cfg.readonly)
+		segment_reserve(e);
 	if (cfg->threads && start_threads(e) != 0) {
 		(void)snprintf(why, why_size, "no thread can be started");
 		embedded_close(&e->base);

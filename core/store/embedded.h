@@ -55,6 +55,7 @@ struct segment {
 	bool evacuate;          /* may hold copies of what is elsewhere as well, or cannot be
 	                         * trusted: it is emptied first */
 	uint64_t since;         /* then: the first segment that may hold the newer copies */
+	bool emergency;         /* made of the reserve: no new mail in it */
 	bool keep;              /* could not be read: never let go of, never emptied */
 	bool renamed, reuse;    /* given up (as a spare), but the directory is not synced yet */
 };
@@ -131,7 +132,7 @@ struct embedded {
 	bool check_retire, check_compact, saw_scanned;
 	uint32_t most;          /* messages in the fullest segment: removals to keep room for */
 	int64_t retire_retry, compact_retry;
-	bool room, no_space;
+	bool room, no_space, has_reserve;
 	int64_t room_check, ill_until;
 	bool ill;
 
@@ -166,6 +167,7 @@ void answers_add(struct embedded *e, struct ph_store_request *r);
 void answers_post(struct embedded *e);
 int  embedded_error(int rc);            /* -errno to PH_E* */
 void embedded_path(const struct embedded *e, char out[STORE_PATH], const char *kind, uint64_t number);
+void embedded_reserve_path(const struct embedded *e, char out[STORE_PATH]);
 void embedded_large_path(const struct embedded *e, char out[STORE_PATH], struct ph_msgid id, uint32_t tag);
 
 /* --- segment.c; those marked L are called with the lock held --- */
@@ -184,8 +186,10 @@ bool segment_matters(const struct segment *s);                          /* L */
 bool segment_held(const struct embedded *e, const struct segment *s);
 void segment_evacuate(struct segment *s, uint64_t since);               /* L */
 void segment_lost(struct embedded *e, uint32_t number, uint32_t span);  /* L; a record stopped counting */
-/* A new tail: spare or fresh, its name durable, its header written but not synced. */
-int  segment_create(struct embedded *e, uint64_t want, struct segment **out);
+/* A new tail: spare or fresh, its name durable, its header written but not synced. On a
+ * full disk the reserve, unless it is for appends. */
+int  segment_create(struct embedded *e, uint64_t want, bool append, struct segment **out);
+void segment_reserve(struct embedded *e);               /* sees to it that there is one */
 int  segment_write(struct embedded *e, int fd, struct iovec *iov, int n, uint64_t off); /* all or -errno */
 /* Writes index and trailer behind `end` and syncs. rows: those that still count. */
 int  segment_seal(struct embedded *e, struct segment *s, const struct buf *rows);
@@ -219,11 +223,12 @@ void batch_start(struct embedded *e);
 int  batch_add(struct embedded *e, struct item *item);  /* PH_EBUSY: full */
 int  batch_write(struct embedded *e);   /* and sync; else what those who wait are told */
 /* --- tail.c: the segment that is written to --- */
-int  tail_ensure(struct embedded *e);                   /* 0, PH_ENOSPC, PH_EIO */
-int  tail_roll(struct embedded *e, uint64_t want);      /* a new one, then seals the old */
+int  tail_ensure(struct embedded *e, bool append);      /* 0, PH_ENOSPC, PH_EIO */
+int  tail_roll(struct embedded *e, uint64_t want, bool append); /* a new one, then seals the old */
 /* Writing or syncing what starts there failed; returns what those who wait are told. */
 int  tail_fail(struct embedded *e, uint64_t start, int rc, bool synced);
-bool tail_fits(const struct embedded *e, uint64_t off, uint64_t span, bool append);
+enum tail_use { TAIL_APPEND, TAIL_LAZY, TAIL_COPY };   /* each may use more of a full disk */
+bool tail_fits(const struct embedded *e, uint64_t off, uint64_t span, enum tail_use use);
 uint64_t tail_most(const struct embedded *e);           /* largest record */
 void tail_close(struct embedded *e);
 void room_set(struct embedded *e, bool room);

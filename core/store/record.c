@@ -93,12 +93,13 @@ summary_put(uint8_t out[RECORD_SUMMARY], const struct ph_store_summary *s)
 	le32_put(out + 32, s->attempts);
 	le32_put(out + 36, s->flags);
 	le32_put(out + 40, s->recipients);
-	le32_put(out + 44, s->reserved);
+	le32_put(out + 44, 0);          /* a lease is not kept */
 }
 
 void
 summary_get(const uint8_t in[RECORD_SUMMARY], struct ph_store_summary *out)
 {
+	memset(out, 0, sizeof(*out));
 	out->created = (int64_t)le64_get(in);
 	out->due = (int64_t)le64_get(in + 8);
 	out->size = le64_get(in + 16);
@@ -106,7 +107,6 @@ summary_get(const uint8_t in[RECORD_SUMMARY], struct ph_store_summary *out)
 	out->attempts = le32_get(in + 32);
 	out->flags = le32_get(in + 36);
 	out->recipients = le32_get(in + 40);
-	out->reserved = le32_get(in + 44);
 }
 
 void

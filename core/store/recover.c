@@ -53,6 +53,8 @@ name_met(void *arg, const char *name)
 	uint64_t number = 0;
 	int i;
 
+	if (strcmp(name, "reserve.log") == 0)
+		e->has_reserve = true;
 	if (!spare && strncmp(name, "seg-", 4) != 0)
 		return;
 	for (i = 0; i < NUMBER_DIGITS && digits[i] != '\0'; i++) {

@@ -31,12 +31,18 @@ reserve_of(const struct embedded *e, const struct segment *s)
 }
 
 bool
-tail_fits(const struct embedded *e, uint64_t off, uint64_t span, bool append)
+tail_fits(const struct embedded *e, uint64_t off, uint64_t span, enum tail_use use)
 {
 	const struct segment *s = e->tail;
 	uint64_t index = record_span(s->rows.len + (e->batch->n + 2) * ROW_MAX) + SEGMENT_TRAILER;
-	uint64_t keep = index + (append && off > SEGMENT_START ? reserve_of(e, s) : 0);
+	uint64_t keep = index;
 
+	if (use == TAIL_APPEND && s->emergency)
+		return false;
+	if (use == TAIL_APPEND && off > SEGMENT_START)
+		keep += reserve_of(e, s);
+	else if (use == TAIL_LAZY && s->emergency)
+		keep += s->size / 2;    /* compaction gets the disk out of this */
 	return span <= s->size && keep <= s->size - span && off <= s->size - span - keep;
 }
 
@@ -163,14 +169,14 @@ sick(struct embedded *e, int rc)
 }
 
 int
-tail_roll(struct embedded *e, uint64_t want)
+tail_roll(struct embedded *e, uint64_t want, bool append)
 {
 	struct segment *s, *old = e->tail;
 	int rc;
 
 	if (e->ill && clock_mono_ms() < e->ill_until)
 		return PH_EIO;
-	rc = segment_create(e, want, &s);
+	rc = segment_create(e, want, append, &s);
 	if (rc < 0)
 		return sick(e, rc);
 	if (old != NULL) {
@@ -193,14 +199,17 @@ tail_roll(struct embedded *e, uint64_t want)
 			return sick(e, rc);
 		}
 	}
-	e->ill = e->no_space = false;
+	e->ill = false;
+	e->no_space = s->emergency;
+	if (e->no_space)
+		room_set(e, false);
 	return 0;
 }
 
 int
-tail_ensure(struct embedded *e)
+tail_ensure(struct embedded *e, bool append)
 {
-	return e->tail != NULL ? 0 : tail_roll(e, 0);
+	return e->tail != NULL ? 0 : tail_roll(e, 0, append);
 }
 
 static void
@@ -213,7 +222,7 @@ add_cut(struct embedded *e, uint64_t segment, uint64_t end)
 	e->cuts[e->ncuts++] = (struct cut){ segment, end };
 }
 
-/* What was written of a batch that found no space must not be taken for mail
+/* What was written of a batch that failed must not be taken for mail
  * after a crash: its first header goes, and what stands behind it says itself
  * that it belongs to this batch. */
 static int
@@ -221,9 +230,8 @@ blank(struct embedded *e, uint64_t start)
 {
 	uint8_t nothing[RECORD_HEADER] = { 0 };
 	struct iovec iov = { nothing, sizeof nothing };
-	int rc = segment_write(e, e->tail->fd, &iov, 1, start);
 
-	return rc < 0 ? rc : e->io->fdatasync(e->tail->fd);
+	return segment_write(e, e->tail->fd, &iov, 1, start);
 }
 
 int
@@ -233,15 +241,20 @@ tail_fail(struct embedded *e, uint64_t start, int rc, bool synced)
 
 	if (!synced && (rc == -ENOSPC || rc == -EDQUOT)) {
 		rc = blank(e, start);
+		if (rc >= 0)
+			rc = e->io->fdatasync(e->tail->fd);
 		if (rc == 0)
 			return sick(e, -ENOSPC);
+	} else {
+		/* Should the cut fail, too: a process that dies then does not find the batch. */
+		(void)blank(e, start);
 	}
 	embedded_log(e, PH_ERROR, "store.failed-sync", "segment %016llx ends at %llu: %s",
 	    (unsigned long long)s->number, (unsigned long long)start, ph_strerror(embedded_error(rc)));
 	s->end = start;
 	add_cut(e, s->number, start);
 	poison(e, s);
-	return tail_roll(e, 0) == 0 ? PH_EIO : PH_EDOUBT;
+	return tail_roll(e, 0, false) == 0 ? PH_EIO : PH_EDOUBT;
 }
 
 void
@@ -252,23 +265,28 @@ room_look(struct embedded *e, int64_t now)
 	if (now < e->room_check)
 		return;
 	e->room_check = now + RETRY_MS;
+	e->check_compact |= !e->room;
 	bytes = e->io->free_bytes(e->dir);
 	if (!e->room)
 		least += least / 8;     /* does not flap */
+	if (bytes >= 0 && bytes < least)
+		bytes += (int64_t)(e->nspares * e->cfg.segment_size);
 	if (bytes >= 0 && bytes < least) {
 		room_set(e, false);
 		return;
 	}
-	if (e->ill && tail_ensure(e) == 0)
+	if (e->ill && tail_ensure(e, true) == 0)
 		e->ill = false;
 	if (e->no_space && !e->ill) {
 		if (e->tail != NULL)
 			e->batch->n = 0;
-		if (e->tail != NULL && tail_fits(e, e->tail->end, SEGMENT_START, true))
+		if (e->tail != NULL && tail_fits(e, e->tail->end, SEGMENT_START, TAIL_APPEND))
 			e->no_space = false;
-		else if (tail_roll(e, 0) == 0)
+		else if (tail_roll(e, 0, true) == 0)
 			e->no_space = false;
 	}
+	if (!e->ill && !e->no_space)
+		segment_reserve(e);
 	room_set(e, !e->ill && !e->no_space);
 }
 
