@@ -2,8 +2,8 @@
  * mailbox.c - notes from many threads to one.
  *
  * Producers push onto a stack with one compare-and-swap; the consumer takes
- * the whole stack at once and turns it around.  Only the producer that found the
- * mailbox empty wakes the consumer.
+ * the whole stack at once and turns it around.  Whether the consumer must be
+ * woken is for wake to know: it has the consumer's word of being asleep.
  */
 #include "base/mailbox.h"
 
@@ -16,7 +16,7 @@ mailbox_init(struct ph_mailbox *m, void (*wake)(struct ph_mailbox *))
 
 /* newest stands on top, each note's next is an older one, oldest is the last. */
 static void
-push(struct ph_mailbox *to, struct ph_note *newest, struct ph_note *oldest)
+push(struct ph_mailbox *to, struct ph_note *newest, struct ph_note *oldest, bool quiet)
 {
 	struct ph_note *top = atomic_load_explicit(&to->top, memory_order_relaxed);
 
@@ -24,14 +24,20 @@ push(struct ph_mailbox *to, struct ph_note *newest, struct ph_note *oldest)
 		oldest->next = top;
 	} while (!atomic_compare_exchange_weak(&to->top, &top, newest));
 	/* the notes may be gone from here on */
-	if (top == NULL && to->wake != NULL)
+	if (!quiet && to->wake != NULL)
 		to->wake(to);
 }
 
 void
 ph_post(struct ph_mailbox *to, struct ph_note *note)
 {
-	push(to, note, note);
+	push(to, note, note, false);
+}
+
+void
+mailbox_post_quiet(struct ph_mailbox *to, struct ph_note *note)
+{
+	push(to, note, note, true);
 }
 
 void
@@ -42,7 +48,7 @@ outbox_post(struct outbox *o, struct ph_mailbox *to)
 	if (newest == NULL)
 		return;
 	*o = (struct outbox){ NULL, NULL };
-	push(to, newest, oldest);
+	push(to, newest, oldest, false);
 }
 
 struct ph_note *

@@ -1,6 +1,6 @@
 /*
- * mailbox.h - many producers, one consumer; drained in batches, one wake-up
- * per batch.  Order of each producer is kept.
+ * mailbox.h - many producers, one consumer; drained in batches, one wake-up per
+ * sleep of the consumer.  Order of each producer is kept.
  */
 #ifndef BASE_MAILBOX_H
 #define BASE_MAILBOX_H
@@ -10,7 +10,7 @@
 
 struct ph_mailbox {
 	_Atomic(struct ph_note *) top;
-	void (*wake)(struct ph_mailbox *);      /* called by the producer that found it empty */
+	void (*wake)(struct ph_mailbox *);      /* after each post; cheap when the consumer is at work */
 };
 void mailbox_init(struct ph_mailbox *m, void (*wake)(struct ph_mailbox *));
 /* All notes so far, oldest first, NULL when none. Consumer only. */
@@ -19,6 +19,9 @@ struct ph_note *mailbox_take(struct ph_mailbox *m);
 size_t mailbox_run(struct ph_mailbox *m);
 static inline bool mailbox_empty(const struct ph_mailbox *m)
 { return atomic_load(&m->top) == NULL; }
+
+/* Without a wake-up: for what may wait until the consumer is awake anyway. */
+void mailbox_post_quiet(struct ph_mailbox *to, struct ph_note *note);
 
 /* Notes gathered over a turn for one mailbox, then posted at once: one
  * compare-and-swap and at most one wake-up for all of them, in their order. */

@@ -32,9 +32,10 @@ static const struct opt queue_rows[] = {
 	OPT(struct queue_opts, offline, 0, "offline", NULL,
 	    "Read the spool, whether or not a relay runs (list, show, count)."),
 	OPT_HEADING("Which messages"),
-	OPT(struct queue_opts, from, 0, "from", "TEXT", "Whose sender contains TEXT."),
-	OPT(struct queue_opts, to, 0, "to", "TEXT", "Of which a recipient contains TEXT."),
-	OPT(struct queue_opts, site, 0, "site", "TEXT", "Whose next hop contains TEXT."),
+	OPT(struct queue_opts, from, 0, "from", "PATTERN",
+	    "Of this sender: an address, @domain, <>, or with * for any text."),
+	OPT(struct queue_opts, to, 0, "to", "PATTERN", "With such a recipient."),
+	OPT(struct queue_opts, site, 0, "site", "PATTERN", "For this next hop, by name; * as above."),
 	OPT(struct queue_opts, older, 0, "older", "TIME", "Which were accepted longer ago."),
 	OPT(struct queue_opts, held, 0, "held", NULL, "Which are held."),
 	OPT(struct queue_opts, deferred, 0, "deferred", NULL, "Which wait for their next attempt."),
@@ -58,7 +59,8 @@ static const struct opt_command queue_command = {
 struct view {
 	const char *verb;
 	bool json, any, in_rcpts, show;
-	int64_t now, matched;
+	bool tally;             /* count of some: rows are added up, not shown */
+	int64_t now, matched, bytes;
 	uint64_t rows;
 };
 
@@ -198,6 +200,11 @@ view_row(void *arg, const struct fields *f)
 	struct view *v = arg;
 	bool message = strcmp(f->kind, "message") == 0, rcpt = strcmp(f->kind, "rcpt") == 0;
 
+	if (v->tally) {
+		v->rows += message;
+		v->bytes += message ? fields_get_int(f, "size", 0) : 0;
+		return;
+	}
 	if (strcmp(f->kind, "matched") == 0)
 		v->matched = fields_get_int(f, "messages", 0);
 	if (v->json) {
@@ -232,6 +239,18 @@ view_row(void *arg, const struct fields *f)
 static void
 view_end(struct view *v)
 {
+	if (v->tally) {
+		struct fields f;
+		struct arena a;
+		arena_init(&a, 256);
+		fields_start(&f, &a, "counts");
+		fields_int(&f, "messages", (int64_t)v->rows);
+		fields_int(&f, "bytes", v->bytes);
+		v->tally = false;
+		v->rows = 0;
+		view_row(v, &f);
+		arena_reset(&a);
+	}
 	if (v->json)
 		printf("%s\n", v->in_rcpts ? "]}\n]" : v->any ? "\n]" : "[]");
 	else if (!v->show && v->rows > 0)
@@ -242,7 +261,7 @@ static void
 queue_request(const struct queue_opts *o, const char *verb, const char *id, struct arena *a,
               struct fields *req)
 {
-	fields_start(req, a, strcmp(verb, "show") == 0 ? "list" : verb);
+	fields_start(req, a, verb);
 	if (id != NULL)
 		fields_text(req, "id", id);
 	if (o->from != NULL)
@@ -276,6 +295,11 @@ queue_offline(const struct queue_opts *o, const struct settings *set, const char
 			return EX_USAGE;
 		}
 	}
+	if (o->site != NULL || o->deferred || o->active) {
+		fprintf(stderr, "posthouse queue: --site, --deferred and --active ask what only a running "
+		    "relay knows\n");
+		return EX_UNAVAILABLE;
+	}
 	rc = spool_view(set, &f, strcmp(verb, "count") != 0, view_row, v, why, sizeof why);
 	if (rc == 0)
 		return EX_OK;
@@ -293,6 +317,8 @@ queue_ask(const struct queue_opts *o, const struct settings *set, const char *ve
 	struct arena a;
 	int rc;
 
+	if (v->show || v->tally)
+		verb = "list";
 	if (o->offline && reads)
 		return queue_offline(o, set, verb, id, v);
 	arena_init(&a, 1024);
@@ -339,6 +365,11 @@ cmd_queue(int argc, char **argv)
 		opt_list_free(&words);
 		return rc;
 	}
+	if ((o.from && !*o.from) || (o.to && !*o.to) || (o.site && !*o.site)) {
+		rc = opt_complain(&queue_command, "an empty pattern fits nothing; the null sender is \"<>\"");
+		opt_list_free(&words);
+		return rc;
+	}
 	changes = strcmp(v.verb, "hold") == 0 || strcmp(v.verb, "release") == 0 ||
 	    strcmp(v.verb, "remove") == 0;
 	filtered = o.from || o.to || o.site || o.older.ms || o.held || o.deferred || o.active;
@@ -353,6 +384,7 @@ cmd_queue(int argc, char **argv)
 	}
 	v.json = o.json;
 	v.show = strcmp(v.verb, "show") == 0;
+	v.tally = strcmp(v.verb, "count") == 0 && (filtered || words.n > 1);
 	if (words.n < 2)
 		rc = queue_ask(&o, &cfg->settings, v.verb, NULL, &v);
 	for (size_t i = 1; i < words.n; i++) {

@@ -69,19 +69,13 @@ spool_read_done(struct ph_store_request *r)
 }
 
 static bool
-spool_has(struct ph_str hay, struct ph_str needle)
-{
-	return needle.n == 0 || (hay.n >= needle.n && memmem(hay.p, hay.n, needle.p, needle.n) != NULL);
-}
-
-static bool
 spool_matches(const struct queue_filter *f, const struct envelope *env)
 {
-	bool to = f->to.n == 0;
+	bool to = f->to.p == NULL;
 
 	for (uint32_t i = 0; i < env->nrcpts && !to; i++)
-		to = spool_has(env->rcpts[i].to.full, f->to);
-	return to && spool_has(env->from.full, f->from);
+		to = queue_address_fits(f->to, env->rcpts[i].to.full);
+	return to && queue_address_fits(f->from, env->from.full);
 }
 
 /* Hands lines to row as the control client would. */

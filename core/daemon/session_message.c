@@ -24,6 +24,8 @@ struct pending_message {
 	struct ph_content *content;
 	struct buf meta, head;
 	struct site_info *site;
+	bool direct;                    /* our own worker tries it as soon as it is stored */
+	struct worker *w;
 	int64_t started;
 };
 struct part {
@@ -199,12 +201,38 @@ session_accepted(struct session *s, const struct pending_message *pm)
 	}
 }
 
+/* The bytes are here and a connection is warm: it goes on its way without being handed out. */
+static void
+message_direct(struct pending_message *pm)
+{
+	struct worker *w = pm->w;
+	struct job *job;
+
+	if (pm->req.status != 0) {
+		deliver_unreserve(w->deliver);
+		return;
+	}
+	job = job_new();
+	queue_direct(w->shared->queue, job);
+	job->kind = JOB_DELIVER;
+	job->id = pm->req.id;
+	job->summary = pm->req.summary;
+	job->site = site_info_ref(pm->site);
+	job->worker = w->index;
+	job->meta = mem_strndup(pm->meta.data + pm->meta.head, pm->meta.len);
+	job->meta_len = pm->meta.len;
+	job->content = ph_content_ref(pm->content);
+	deliver_job(w->deliver, job);
+}
+
 static void
 message_stored(struct ph_store_request *req)
 {
 	struct pending_message *pm = container_of(req, struct pending_message, req);
 	struct session *s = pm->s;
 
+	if (pm->direct)
+		message_direct(pm);
 	if (s == NULL) {                /* durable, but nobody waits for the 250 */
 		pending_free(pm);
 		return;
@@ -238,6 +266,7 @@ session_store(struct session *s)
 	}
 	pm = mem_new(struct pending_message);
 	pm->s = s;
+	pm->w = s->w;
 	pm->started = clock_mono_us();
 	env->arrived = now;
 	trace_received(&pm->head, &s->facts, env, s->id, s->smtp.cfg->hostname, now);
@@ -272,6 +301,10 @@ session_store(struct session *s)
 	pm->site = deliver_site_of(s->w->deliver, env);
 	if (pm->site != NULL)
 		req->summary.site = pm->site->hash;
+	pm->direct = pm->site != NULL && pm->content != NULL &&
+	    deliver_reserve(s->w->deliver, pm->site);
+	if (pm->direct)
+		req->summary.leased = s->w->index + 1;
 	s->storing = pm;
 	s->wait = FOR_STORE;
 	conn_pause(s->conn, true);

@@ -10,6 +10,7 @@
 #include "deliver/deliver_private.h"
 
 static void deliver_flush(struct ph_note *note);
+static void home_due(struct timer *t);
 
 static void
 set_config(struct deliver *d, const struct deliver_config *cfg)
@@ -39,6 +40,7 @@ deliver_new(struct loop *l, struct resolver *r, const struct deliver_config *cfg
 	list_init(&d->dirty_pools);
 	list_init(&d->dirty_links);
 	d->flush.run = deliver_flush;
+	d->home_timer.fn = home_due;
 	return d;
 }
 
@@ -77,6 +79,11 @@ deliver_finish(struct attempt *a, enum job_result result)
 	job->result = result;
 	job->worker_data = NULL;
 	d->home_of = job->home;
+	d->nhome++;
+	if (!job->direct || result != JOB_TRIED || d->stopping)
+		d->home_now = true;
+	if (job->direct)
+		d->direct--;
 	job_return(job, &d->home);      /* a is gone with it, once posted */
 	deliver_flush_soon(d);
 	deliver_check_stopped(d);
@@ -94,13 +101,57 @@ deliver_flush_soon(struct deliver *d)
 }
 
 static void
+home_due(struct timer *t)
+{
+	struct deliver *d = container_of(t, struct deliver, home_timer);
+
+	d->nhome = 0;
+	d->home_now = false;
+	outbox_post(&d->home, d->home_of);
+}
+
+/* The queue need not be woken for each message that went well, as long as more are to
+ * come: nobody waits for it. */
+static void
+send_home(struct deliver *d)
+{
+	if (d->nhome == 0)
+		return;
+	if (d->home_now || d->nhome >= HOME_MANY || d->nattempts == 0 || d->stopping)
+		home_due(&d->home_timer);
+	else if (!timer_active(&d->home_timer))
+		timer_start(d->loop, &d->home_timer, HOME_MS);
+}
+
+bool
+deliver_reserve(struct deliver *d, const struct site_info *site)
+{
+	unsigned window = d->cfg.window_messages > 0 ? d->cfg.window_messages : 32;
+	struct pool *p;
+
+	if (d->stopping || d->direct >= DIRECT_WINDOWS * window)
+		return false;
+	p = pool_find(d, site);
+	if (p == NULL || p->gate == NULL || p->grant <= 0 ||
+	    !atomic_load_explicit(&p->gate->open, memory_order_relaxed))
+		return false;
+	d->direct++;
+	return true;
+}
+
+void
+deliver_unreserve(struct deliver *d)
+{
+	d->direct--;
+}
+
+static void
 deliver_flush(struct ph_note *note)
 {
 	struct deliver *d = container_of(note, struct deliver, flush);
 	struct list *it;
 
 	d->flushing = false;
-	outbox_post(&d->home, d->home_of);
 	/* Connections first: what has come back makes room for what waits. */
 	for (int round = 0; round < 4; round++) {
 		struct list links, pools;
@@ -126,7 +177,7 @@ deliver_flush(struct ph_note *note)
 				pool_dirty(pool);
 		}
 	}
-	outbox_post(&d->home, d->home_of);
+	send_home(d);
 	deliver_check_stopped(d);
 }
 
@@ -136,6 +187,10 @@ deliver_grant(struct deliver *d, struct site_info *site, int64_t connections)
 	struct pool *p = pool_get(d, site);
 
 	p->grant = connections > 0 ? connections : 0;
+	if (p->gate != site) {
+		site_info_unref(&p->gate);
+		p->gate = site_info_ref(site);
+	}
 	list_each(it, &p->links)
 		link_dirty(container_of(it, struct link, link));
 	pool_dirty(p);
@@ -213,6 +268,8 @@ deliver_check_stopped(struct deliver *d)
 		return;
 	d->told = true;
 	timer_stop(d->loop, &d->grace);
+	timer_stop(d->loop, &d->home_timer);
+	home_due(&d->home_timer);
 	route_forget(d);
 	list_each_safe(it, &d->all_pools)
 		pool_use(container_of(it, struct pool, all), NULL, NULL);

@@ -42,6 +42,11 @@ void deliver_free(struct deliver **d);
  * The reference is the caller's. */
 struct site_info *deliver_site_of(struct deliver *d, const struct envelope *env);
 
+/* Fresh mail for an open site may be tried here without asking the queue: true reserves a
+ * place for it; the job (job->direct) or deliver_unreserve gives it back. */
+bool deliver_reserve(struct deliver *d, const struct site_info *site);
+void deliver_unreserve(struct deliver *d);
+
 struct deliver_counts { uint64_t connections, attempts, delivered, deferred, failed, bytes; };
 void deliver_counts(const struct deliver *d, struct deliver_counts *out);
 

@@ -27,6 +27,8 @@ enum {
 	RETRIES_MAX = 5,        /* on other connections, for a message that was not looked at */
 	CALM_MS = 30000,        /* no further connection after one of several was refused */
 	QUIT_IDLE_SITES = 4096,
+	DIRECT_WINDOWS = 4,     /* fresh mail of our own taking: so many windows of messages */
+	HOME_MS = 10, HOME_MANY = 64,   /* results wait so long, or for so many, while others are out */
 	TRIED_ADDRS = 32,
 };
 
@@ -44,7 +46,11 @@ struct deliver {
 	struct list all_pools;
 	struct list attempts;           /* every job here */
 	struct list dirty_pools, dirty_links;
-	struct outbox home;             /* results of this turn */
+	struct outbox home;             /* results, gathered */
+	unsigned nhome;
+	bool home_now;                  /* not to be kept back */
+	struct timer home_timer;
+	unsigned direct;                /* places reserved, jobs of our own taking among them */
 	struct ph_mailbox *home_of;     /* the queue's; the same for all jobs */
 	struct ph_note flush;
 	bool flushing;
@@ -67,6 +73,7 @@ struct pool {
 	struct worker_plugins *wp;      /* a use: hop belongs to it; NULL none */
 	const struct ph_next_hop *hop;
 	int64_t grant;                  /* connections; -1 never told: one */
+	struct site_info *gate;         /* the queue's, with its word; NULL before a grant */
 	struct list links, waiting;
 	unsigned nlinks, nconnecting, nwaiting, nprobes;
 	unsigned slots_seen;            /* what a connection took at once when last ready */
@@ -158,6 +165,7 @@ void route_job(struct attempt *a);
 void route_forget(struct deliver *d);           /* the hops of a generation */
 
 /* --- pool.c --- */
+struct pool *pool_find(struct deliver *d, const struct site_info *info);        /* NULL: none */
 struct pool *pool_get(struct deliver *d, struct site_info *info);       /* made when not there */
 void pool_use(struct pool *p, struct worker_plugins *wp, const struct ph_next_hop *hop);
 void pool_wait(struct pool *p, struct attempt *a, bool front);

@@ -32,6 +32,7 @@ pool_free(struct pool *p)
 	list_del(&p->all);
 	list_del(&p->dirty);
 	site_info_unref(&p->info);
+	site_info_unref(&p->gate);
 	free(p);
 }
 
@@ -46,6 +47,12 @@ make_room(struct deliver *d)
 		if (pool_idle(p) && p->grant <= 0)
 			pool_free(p);
 	}
+}
+
+struct pool *
+pool_find(struct deliver *d, const struct site_info *info)
+{
+	return map_get(&d->sites, pool_key(info));
 }
 
 struct pool *

@@ -124,7 +124,7 @@ loop_wake(struct ph_mailbox *m)
 {
 	struct loop *l = container_of(m, struct loop, mailbox);
 
-	if (atomic_load(&l->asleep))
+	if (atomic_load(&l->asleep) && atomic_exchange(&l->asleep, false))
 		uv_async_send(&l->knock);
 }
 
@@ -178,6 +178,7 @@ loop_free(struct loop **lp)
 		return;
 	/* What was just closed or killed may need some turns; what nobody closed is our bug. */
 	uint64_t end = uv_hrtime() + (uint64_t)FREE_LIMIT_MS * 1000000;
+	l->each_n = 0;          /* whose functions these are may be gone */
 	run_deferred(l);
 	while ((l->open != 0 || l->deferred != NULL) && uv_hrtime() < end) {
 		uv_timer_start(&l->alarm, loop_alarm, 10, 0);

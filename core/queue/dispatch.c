@@ -15,6 +15,36 @@
 /* --- handing out --- */
 
 static void
+lease_out(struct queue *q, struct lease *l, struct entry *e, unsigned w)
+{
+	struct site *s = e->site;
+
+	l->q = q;
+	l->e = e;
+	l->site = s;
+	l->epoch = s->epoch;
+	list_push_back(&q->leases, &l->link);
+	s->leases++;
+	s->w[w].leases++;
+	s->idle_sweeps = 0;
+	q->worker_leases[w]++;
+	q->active++;
+}
+
+/* The worker that accepted it has the bytes and a warm connection: what would be handed out
+ * to it at once it takes itself, and we only keep count. */
+void
+dispatch_direct(struct queue *q, struct entry *e, unsigned w)
+{
+	struct lease *l = slab_get(&q->lease_slab);
+
+	schedule_detach(q, e, E_ACTIVE);
+	l->id = e->id;
+	lease_out(q, l, e, w);
+	idmap_put(&q->direct, l);
+}
+
+static void
 issue(struct queue *q, struct site *s, unsigned w, enum job_kind kind)
 {
 	struct entry *e = container_of(s->ready.next, struct entry, link);
@@ -23,13 +53,9 @@ issue(struct queue *q, struct site *s, unsigned w, enum job_kind kind)
 	struct extra *x;
 
 	schedule_detach(q, e, E_ACTIVE);
-	l->q = q;
-	l->e = e;
-	l->site = s;
-	l->epoch = s->epoch;
 	l->probe = kind == JOB_PROBE;
 	l->route = kind == JOB_ROUTE;
-	list_push_back(&q->leases, &l->link);
+	lease_out(q, l, e, w);
 	job->home = q->mailbox;
 	job->back = result_run;
 	job->kind = kind;
@@ -53,12 +79,7 @@ issue(struct queue *q, struct site *s, unsigned w, enum job_kind kind)
 		x->content = NULL;
 		entry_trim(q, e);
 	}
-	s->leases++;
-	s->w[w].leases++;
 	s->last_worker = w;
-	s->idle_sweeps = 0;
-	q->worker_leases[w]++;
-	q->active++;
 	if (kind == JOB_ROUTE)
 		q->routing++;
 	q->ops->dispatch(q->arg, w, job);

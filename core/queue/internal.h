@@ -118,12 +118,13 @@ struct site {
 /* A job that is out.  Pooled. */
 struct lease {
 	struct list link;
+	struct ph_msgid id;     /* key in queue.direct */
 	struct queue *q;
 	struct entry *e;
 	struct site *site;
 	uint64_t hot;           /* bytes of the job counted as hot */
 	uint32_t epoch;
-	bool probe, route;
+	bool probe, route, direct;
 };
 
 /* slab.c: no header per object, memory comes back when all are free. */
@@ -144,6 +145,7 @@ struct queue {
 	struct ph_note *in, **in_end;
 	struct slab entry_slab, extra_slab, lease_slab;
 	struct idmap ids;               /* one entry of each message */
+	struct idmap direct;            /* leases that workers took themselves */
 	struct heap heap;               /* entries */
 	struct heap site_heap;
 	struct map sites;
@@ -199,6 +201,7 @@ int64_t retry_wall(const struct queue *q, int64_t mono);
 struct site *site_get(struct queue *q, uint64_t hash);  /* made when not there */
 struct site *site_meet(struct queue *q, struct site_info *info);
 void site_wake(struct site *s);         /* it may have work to give */
+void site_gate(struct site *s);         /* may workers take fresh mail for it themselves? */
 void site_timer(struct site *s);
 void site_verdict(struct queue *q, struct lease *l, const struct job *job);
 void site_probe_now(struct queue *q, struct site *s);
@@ -210,6 +213,7 @@ const char *site_name(const struct site *s);
 /* --- dispatch.c --- */
 void dispatch_timers(struct queue *q);
 void dispatch_run(struct queue *q);
+void dispatch_direct(struct queue *q, struct entry *e, unsigned w);     /* it is out already */
 
 /* --- group.c --- */
 void group_gone(struct queue *q, struct entry *e, bool remove);        /* finished; e is freed */
@@ -225,6 +229,7 @@ void group_write(struct queue *q, const struct entry *e, const struct progress *
 /* --- result.c --- */
 struct task;
 void result_run(struct ph_note *note);  /* a job that is home */
+void result_direct_run(struct ph_note *note);   /* one that its worker took itself */
 void result_job_done(struct queue *q, struct job **job);
 void result_unreadable(struct queue *q, struct entry *e, int status, int64_t due);
 void result_hot_copy(struct queue *q, struct entry *e, const struct job *job);

@@ -13,12 +13,13 @@
 #include "mail/envelope.h"
 
 /* What the queue must know of a site; made by deliver/route from a next hop.
- * Immutable, refcounted, any thread. */
+ * Immutable but for open, refcounted, any thread. */
 struct site_info {
 	_Atomic unsigned refs;
 	uint64_t hash;          /* of key; never 0 */
 	char *key, *name;
 	int64_t connections, messages_per_connection;
+	_Atomic bool open;      /* the queue's word: fresh mail may go without being handed out */
 };
 struct site_info *site_info_new(struct ph_str key, struct ph_str name, int64_t connections,
                                 int64_t messages_per_connection);
@@ -77,6 +78,7 @@ struct job {
 	struct job_group *groups; uint32_t ngroups;
 	struct list waiting_store;      /* deliver's */
 	void *worker_data;
+	bool direct;                    /* leased by its worker to itself, see queue_direct */
 };
 struct job *job_new(void);
 void job_free(struct job **j);

@@ -59,49 +59,48 @@ lower(char c)
 /* '*' stands for any run; ASCII case does not matter. Linear but for the
  * last star, which is enough for one pattern against one address. */
 static bool
-glob(const char *pattern, struct ph_str s)
+glob(struct ph_str pattern, struct ph_str s)
 {
-	const char *star = NULL;
-	size_t i = 0, mark = 0;
+	size_t p = 0, i = 0, star = SIZE_MAX, mark = 0;
 
 	while (i < s.n) {
-		if (*pattern == '*') {
-			star = ++pattern;
+		if (p < pattern.n && pattern.p[p] == '*') {
+			star = ++p;
 			mark = i;
-		} else if (*pattern != '\0' && lower(*pattern) == lower(s.p[i])) {
-			pattern++;
+		} else if (p < pattern.n && lower(pattern.p[p]) == lower(s.p[i])) {
+			p++;
 			i++;
-		} else if (star != NULL) {
-			pattern = star;
+		} else if (star != SIZE_MAX) {
+			p = star;
 			i = ++mark;
 		} else {
 			return false;
 		}
 	}
-	while (*pattern == '*')
-		pattern++;
-	return *pattern == '\0';
+	while (p < pattern.n && pattern.p[p] == '*')
+		p++;
+	return p == pattern.n;
 }
 
 /* An address, "<>" the null sender, "@domain" all of a domain, or with stars. */
-static bool
-address_matches(const char *pattern, struct ph_str full)
+bool
+queue_address_fits(struct ph_str pattern, struct ph_str address)
 {
-	if (strcmp(pattern, "<>") == 0)
-		return full.n == 0;
-	if (pattern[0] == '@') {
-		size_t n = strlen(pattern);
-
-		return full.n >= n && glob(pattern, str_skip(full, full.n - n));
-	}
-	return glob(pattern, full);
+	if (pattern.p == NULL)
+		return true;
+	if (str_is(pattern, "<>"))
+		return address.n == 0;
+	if (pattern.n > 0 && pattern.p[0] == '@')
+		return address.n >= pattern.n &&
+		    glob(pattern, str_skip(address, address.n - pattern.n));
+	return glob(pattern, address);
 }
 
 static bool
 site_matches(const char *pattern, const struct site *s)
 {
-	return s->info != NULL && (glob(pattern, str_of(s->info->name)) ||
-	    glob(pattern, str_of(s->info->key)));
+	return s->info != NULL && (glob(str_of(pattern), str_of(s->info->name)) ||
+	    glob(str_of(pattern), str_of(s->info->key)));
 }
 
 /* By what memory knows. */
@@ -130,10 +129,10 @@ envelope_matches(const struct op *op, const struct envelope *env)
 {
 	bool to = op->to == NULL;
 
-	if (op->from != NULL && !address_matches(op->from, env->from.full))
+	if (!queue_address_fits(str_of(op->from), env->from.full))
 		return false;
 	for (uint32_t i = 0; i < env->nrcpts && !to; i++)
-		to = address_matches(op->to, env->rcpts[i].to.full);
+		to = queue_address_fits(str_of(op->to), env->rcpts[i].to.full);
 	return to;
 }
 

@@ -95,7 +95,10 @@ add(struct queue *q, struct arrival *a)
 	q->bytes += e->size;
 	if (!a->scanned)
 		q->added++;
-	schedule_place(q, e, a->scanned ? retry_stored_due(q, s->due) : DUE_READY);
+	if (!a->scanned && s->leased != 0 && s->leased <= q->workers)
+		dispatch_direct(q, e, s->leased - 1);
+	else
+		schedule_place(q, e, a->scanned ? retry_stored_due(q, s->due) : DUE_READY);
 }
 
 static void
@@ -119,6 +122,8 @@ queue_added(struct queue *q, const struct ph_store_added *v, size_t n)
 {
 	struct arrivals *a = mem_alloc(sizeof *a + n * sizeof a->v[0]);
 
+	bool quiet = true;      /* the result of what its worker tries wakes us soon enough */
+
 	a->q = q;
 	a->n = n;
 	a->note.run = added_run;
@@ -128,6 +133,9 @@ queue_added(struct queue *q, const struct ph_store_added *v, size_t n)
 
 		*to = (struct arrival){ .id = v[i].id, .summary = v[i].summary,
 			.scanned = v[i].meta.p == NULL };
+		if (v[i].summary.leased != 0 && !to->scanned)
+			continue;
+		quiet = false;
 		/* over the budget it is the newest that are read again later */
 		if (v[i].hot == NULL || v[i].meta.n == 0 || v[i].meta.n > UINT32_MAX ||
 		    atomic_load_explicit(&q->hot, memory_order_relaxed) + bytes >
@@ -139,7 +147,10 @@ queue_added(struct queue *q, const struct ph_store_added *v, size_t n)
 		to->meta_len = (uint32_t)v[i].meta.n;
 		to->content = ph_content_ref(v[i].hot);
 	}
-	ph_post(q->mailbox, &a->note);
+	if (quiet)
+		mailbox_post_quiet(q->mailbox, &a->note);
+	else
+		ph_post(q->mailbox, &a->note);
 }
 
 struct scanned_note { struct ph_note note; struct queue *q; int status; };
@@ -202,6 +213,15 @@ queue_site(struct queue *q, struct site_info *site)
 	s->info = site_info_ref(site);
 	s->note.run = site_note_run;
 	ph_post(q->mailbox, &s->note);
+}
+
+void
+queue_direct(struct queue *q, struct job *job)
+{
+	job->direct = true;
+	job->home = q->mailbox;
+	job->back = result_direct_run;
+	job->item = q;
 }
 
 /* --- configuration --- */
@@ -305,6 +325,7 @@ queue_new(const struct queue_config *cfg, const struct queue_ops *ops, void *arg
 	q->sweep_at = INT64_MIN;
 	q->reports_after = INT64_MIN;
 	idmap_init(&q->ids, offsetof(struct entry, id));
+	idmap_init(&q->direct, offsetof(struct lease, id));
 	list_init(&q->all_sites);
 	list_init(&q->turn);
 	list_init(&q->route_turn);
@@ -359,6 +380,7 @@ queue_free(struct queue **qp)
 	list_each_safe(l, &q->all_sites)
 		site_free(container_of(l, struct site, all));
 	idmap_free(&q->ids);
+	idmap_free(&q->direct);
 	map_free(&q->sites);
 	heap_free(&q->heap);
 	heap_free(&q->site_heap);
@@ -445,6 +467,8 @@ void
 queue_stop(struct queue *q)
 {
 	q->stopped = true;
+	list_each(l, &q->all_sites)
+		site_gate(container_of(l, struct site, all));
 }
 
 bool

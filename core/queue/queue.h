@@ -46,6 +46,10 @@ void queue_rerouted(struct queue *q);
 /* store events; any thread */
 void queue_added(struct queue *q, const struct ph_store_added *v, size_t n);
 void queue_scanned(struct queue *q, int status);
+/* A worker tries a fresh message itself: the APPEND said so (summary.leased), the site was
+ * open, and the store has answered.  Makes the job's way home; the queue has or will have
+ * the lease from `added`, which the store tells before it answers. Any thread. */
+void queue_direct(struct queue *q, struct job *job);
 /* A worker met a site; before it submits messages with its hash. Any thread. */
 void queue_site(struct queue *q, struct site_info *site);
 
@@ -63,6 +67,8 @@ struct queue_filter {
 	int64_t older_ms;
 	uint64_t limit;
 };
+/* Whether an address fits a filter's from or to; NULL fits all. */
+bool queue_address_fits(struct ph_str pattern, struct ph_str address);
 enum queue_action { QUEUE_FLUSH, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_REMOVE };
 /* Filters by from/to/site need envelopes and read the store; done(arg, matched) comes when finished. */
 void queue_act(struct queue *q, enum queue_action a, const struct queue_filter *f,

@@ -272,6 +272,27 @@ lease_home(struct ph_note *note)
 	ph_abort("result %d of a job", (int)job->result);
 }
 
+static void
+direct_home(struct ph_note *note)
+{
+	struct job *job = container_of(note, struct job, note);
+	struct queue *q = job->item;
+	struct lease *l = idmap_del(&q->direct, job->id);
+
+	if (l == NULL)
+		ph_abort("a worker took a message that the queue does not have");
+	job->item = l;
+	lease_home(note);
+}
+
+void
+result_direct_run(struct ph_note *note)
+{
+	struct queue *q = container_of(note, struct job, note)->item;
+
+	queue_later(q, note, direct_home);
+}
+
 void
 result_run(struct ph_note *note)
 {

@@ -146,6 +146,7 @@ schedule_detach(struct queue *q, struct entry *e, enum entry_state to)
 	case E_READY:
 		list_del(&e->link);
 		e->site->nready--;
+		site_gate(e->site);
 		if (is_hot(e))
 			e->site->nhot--;
 		/* the counter is of entries that were never keyed; a key of
@@ -208,6 +209,7 @@ schedule_ready(struct queue *q, struct entry *e, bool front)
 	else
 		list_push_back(&s->ready, &e->link);
 	s->nready++;
+	site_gate(s);
 	s->nunkeyed++;
 	if (is_hot(e)) {
 		s->nhot++;

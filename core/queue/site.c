@@ -55,6 +55,18 @@ site_grants(struct queue *q, struct site *s)
 		if (grant != told && (grant > 0 || told > 0))
 			q->ops->grant(q->arg, w, s->info, grant);
 	}
+	site_gate(s);
+}
+
+/* Fresh mail may pass the queue by while nothing waits and nothing is wrong. */
+void
+site_gate(struct site *s)
+{
+	bool open = s->info != NULL && s->w[0].grant >= 0 && s->nready == 0 && !s->suspended &&
+	    !s->q->stopped;
+
+	if (s->info != NULL && atomic_load_explicit(&s->info->open, memory_order_relaxed) != open)
+		atomic_store_explicit(&s->info->open, open, memory_order_relaxed);
 }
 
 static void
@@ -62,6 +74,7 @@ withdraw(struct queue *q, struct site *s)
 {
 	if (s->info == NULL)
 		return;
+	atomic_store(&s->info->open, false);
 	for (unsigned w = 0; w < q->workers; w++)
 		if (s->w[w].grant > 0)
 			q->ops->grant(q->arg, w, s->info, 0);
@@ -138,10 +151,14 @@ site_meet(struct queue *q, struct site_info *info)
 		site_wake(s);
 	} else if (s->info->connections != info->connections ||
 	    s->info->messages_per_connection != info->messages_per_connection) {
+		atomic_store(&s->info->open, false);
 		site_info_unref(&s->info);
 		s->info = site_info_ref(info);
-		if (s->w[0].grant >= 0)
+		if (s->w[0].grant >= 0) {
+			for (unsigned w = 0; w < q->workers; w++)
+				s->w[w].grant = -1;     /* told anew: the gate is another one */
 			site_grants(q, s);
+		}
 		site_wake(s);
 	}
 	return s;
@@ -242,6 +259,7 @@ site_suspend(struct queue *q, struct site *s, struct ph_str why, bool alarm)
 	if (!probed) {
 		s->suspended = true;
 		s->alarmed = false;
+		site_gate(s);
 		list_del(&s->turn);
 		log_event(PH_WARN, NULL, "site.suspended", LOG_C("site", site_name(s)),
 		    LOG_I("waiting", s->nready), LOG_I("probe-ms", s->probe_at - q->now),
@@ -262,6 +280,7 @@ site_resume(struct queue *q, struct site *s)
 	s->suspended = s->alarmed = s->probe_again = false;
 	s->probe_step = 0;
 	s->epoch++;
+	site_gate(s);
 	log_event(PH_INFO, NULL, "site.resumed", LOG_C("site", site_name(s)),
 	    LOG_I("waiting", s->nready));
 	(void)q;

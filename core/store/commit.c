@@ -265,8 +265,10 @@ finish(struct embedded *e)
 		}
 		b->added[nadded++] = (struct ph_store_added){ r->id, r->summary, r->meta, hot };
 	}
-	if (nadded > 0)
+	if (nadded > 0) {
+		company_came(e, (unsigned)nadded);
 		e->ev->added(e->arg, b->added, nadded);
+	}
 	nadded = 0;
 	for (size_t i = 0; i < b->n; i++) {
 		struct ph_store_request *r = b->items[i].r;
@@ -370,6 +372,12 @@ commit_cycle(struct embedded *e)
 {
 	int64_t now = clock_mono_ms();
 	bool did = collect(e, now);
+
+	for (unsigned naps = 0; e->appends.first != NULL && company_expected(e) &&
+	    company_patient(naps); naps++) {
+		company_nap();
+		(void)collect(e, now);
+	}
 
 	if (e->parked.first != NULL && atomic_load(&e->scanned)) {
 		fifo_join(&e->parked, &e->lazies);

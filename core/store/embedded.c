@@ -161,7 +161,7 @@ embedded_facts(struct ph_store *s, struct ph_store_facts *out)
 	out->segments = e->nsegments;
 	out->bytes_live = out->bytes_used = e->facts.large;
 	for (size_t i = 0; i < e->nsegments; i++) {
-		out->bytes_live += e->segments[i]->live_bytes;
+		out->bytes_live += e->segments[i]->live_bytes + segment_debt(e->segments[i]);
 		out->bytes_used += e->segments[i]->size;
 	}
 	pthread_mutex_unlock(&e->lock);
@@ -180,6 +180,7 @@ committer_main(void *arg)
 {
 	struct embedded *e = arg;
 
+	company_thread();
 	for (;;) {
 		while (commit_cycle(e))
 			;

@@ -132,6 +132,7 @@ struct embedded {
 	bool check_retire, check_compact, saw_scanned;
 	uint32_t most;          /* messages in the fullest segment: removals to keep room for */
 	int64_t retire_retry, compact_retry;
+	unsigned company;               /* appends that lately came together; 0: each alone */
 	bool room, no_space, has_reserve;
 	int64_t room_check, ill_until;
 	bool ill;
@@ -222,6 +223,12 @@ void commit_done(struct embedded *e);
 void batch_start(struct embedded *e);
 int  batch_add(struct embedded *e, struct item *item);  /* PH_EBUSY: full */
 int  batch_write(struct embedded *e);   /* and sync; else what those who wait are told */
+/* --- company.c; committer only --- */
+void company_thread(void);
+bool company_expected(const struct embedded *e);        /* more appends are about to come */
+bool company_patient(unsigned naps);
+void company_nap(void);
+void company_came(struct embedded *e, unsigned n);
 /* --- tail.c: the segment that is written to --- */
 int  tail_ensure(struct embedded *e, bool append);      /* 0, PH_ENOSPC, PH_EIO */
 int  tail_roll(struct embedded *e, uint64_t want, bool append); /* a new one, then seals the old */

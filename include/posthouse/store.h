@@ -37,7 +37,8 @@ struct ph_store_summary {
 	uint32_t attempts;
 	uint32_t flags;         /* PH_STORE_HELD, PH_STORE_NOTIFIED */
 	uint32_t recipients;    /* still pending */
-	uint32_t reserved;
+	uint32_t leased;        /* APPEND only: worker + 1 that will try it itself, 0 nobody; handed
+	                         * on by `added`, means nothing in a SCAN */
 };
 enum { PH_STORE_HELD = 1, PH_STORE_NOTIFIED = 2, PH_STORE_BOUNCE = 4 };
 

@@ -179,6 +179,7 @@ relay_end(void)
 	(void)mailbox_run(loop_mailbox(d.loop));        /* teardown of plugins */
 	timer_stop(d.loop, &d.queue_timer);
 	timer_stop(d.loop, &d.log_timer);
+	timer_stop(d.loop, &d.calm_timer);
 	loop_free(&d.loop);
 	log_flush();
 }

@@ -217,3 +217,128 @@ def test_stop_with_a_session_open_answers_421(relay):
     code, text = t.reply()
     assert code == 421 and "4.3.2" in text
     assert relay.wait() == 0
+
+
+# --- the spool of a relay that is not running ---
+
+@pytest.fixture
+def stopped(start):
+    """A relay that was stopped with mail in its queue: three messages, one of them held, one half done."""
+    sink = start.sink("--tempfail-rcpt", "later@example.net")
+    relay = start.relay(sink.address)
+    send(relay, to=["now@example.net", "later@example.net"], subject="half")
+    relay.wait_log("event=deliver.deferred")
+    sink.stop()
+    send(relay, to="b@example.net", sender="")
+    send(relay, to="c@example.com", sender="held@example.org")
+    until("all three", lambda: relay.count() == 3)
+    assert "1 message" in relay.queue("hold", "--from", "held@example.org").stdout
+    relay.stop()
+    return relay
+
+
+def test_a_stopped_spool_is_counted_and_listed(stopped):
+    assert stopped.count() == 3
+    text = stopped.queue("count").stdout
+    assert dict(line.split(None, 1) for line in text.splitlines())["messages"].strip() == "3"
+    rows = stopped.queue_json("list")
+    assert [r["id"] for r in rows] == sorted(r["id"] for r in rows) and len(rows) == 3
+    assert {r["from"] for r in rows} == {"a@example.org", "", "held@example.org"}
+    lines = stopped.queue("list").stdout.splitlines()
+    assert len(lines) == 3 and all(row["id"] in line for row, line in zip(rows, lines))
+    assert "<>" in "".join(lines) and "<c@example.com>" in "".join(lines)
+
+
+@pytest.mark.parametrize("options, n", [
+    (["--held"], 1), (["--from", "held@example.org"], 1), (["--to", "later@example.net"], 1), (["--to", "@example.net"], 2),
+    (["--limit", "2"], 2), (["--older", "1h"], 0), (["--to", "nobody@example.net"], 0), (["--to", "*@example.*"], 3),
+    (["--from", "<>"], 1), (["--to", "example"], 0),
+])
+def test_filters_say_the_same_of_a_stopped_spool(stopped, options, n):
+    offline = stopped.queue_json("list", *options)
+    assert len(offline) == n
+    stopped.start()
+    until("the scan", lambda: stopped.count() == 3)
+    assert {m["id"] for m in stopped.queue_json("list", *options)} == {m["id"] for m in offline}
+    for _ in range(2):                  # running, then stopped
+        counted = stopped.queue_json("count", *options)[0]
+        assert (counted["messages"], counted["bytes"]) == (n, sum(m["size"] for m in offline))
+        stopped.stop()
+
+
+def test_show_of_a_stopped_spool_keeps_the_remotes_words(stopped):
+    half = next(m for m in stopped.queue_json("list") if len(m["recipients"]) == 2)
+    [m] = stopped.queue_json("show", half["id"])
+    by = {r["to"]: r for r in m["recipients"]}
+    assert by["now@example.net"]["state"] == "delivered" and by["later@example.net"]["state"] == "pending"
+    assert by["later@example.net"]["reply"].startswith("4") and m["attempts"] >= 1
+    text = stopped.queue("show", half["id"]).stdout
+    assert half["id"] in text and by["later@example.net"]["reply"].split("\n")[0] in text
+    assert stopped.queue("show", "0" * 20, check=False).returncode == 65
+    assert stopped.queue("show", "nonsense", check=False).returncode in (64, 65)
+
+
+def test_what_only_a_running_relay_can_do_says_so(stopped):
+    for verb in (["flush"], ["hold", "--all"], ["release", "--all"], ["remove", "--all"], ["sites"], ["status"]):
+        r = stopped.queue(*verb, check=False)
+        assert r.returncode == 69 and "no relay is running" in r.stderr, verb
+    assert stopped.count() == 3
+
+
+def test_an_empty_pattern_is_not_all(stopped):
+    """A script whose variable is empty must not remove the queue."""
+    stopped.start()
+    until("the scan", lambda: stopped.count() == 3)
+    for option in ("--from", "--to", "--site"):
+        assert stopped.queue("remove", option, "", check=False).returncode == 64
+    assert stopped.count() == 3
+
+
+def test_filters_that_need_a_running_relay(stopped):
+    for option in (["--site", "smarthost"], ["--deferred"], ["--active"]):
+        r = stopped.queue("list", *option, check=False)
+        assert r.returncode == 69 and "running" in r.stderr
+
+
+def test_looking_at_a_stopped_spool_changes_nothing(stopped):
+    def all_files():
+        return {f: (f.read_bytes() if f.is_file() else None) for f in stopped.spool.rglob("*")}
+    before = all_files()
+    stopped.queue("list")
+    stopped.queue("show")
+    stopped.queue("count")
+    assert all_files() == before
+
+
+def test_offline_reads_the_spool_of_a_running_relay(start):
+    relay = start.relay(f"127.0.0.1:{free_port()}")
+    send(relay, 3)
+    relay.wait_log("event=site.suspended")
+    assert {m["id"] for m in relay.queue_json("list", "--offline")} == {m["id"] for m in relay.queue_json("list")}
+
+
+def test_an_unreadable_spool_is_missing_input(stopped, tmp_path):
+    for verb in ("list", "show", "count"):
+        good = stopped.config.read_text()
+        stopped.config.write_text(good.replace(str(stopped.spool), str(tmp_path / "nowhere")))
+        r = stopped.queue(verb, check=False)
+        assert r.returncode == 66 and "nowhere" in r.stderr, r.stderr
+        assert not (tmp_path / "nowhere").exists()
+        (tmp_path / "file").write_text("")
+        stopped.config.write_text(good.replace(str(stopped.spool), str(tmp_path / "file")))
+        r = stopped.queue(verb, check=False)
+        assert r.returncode == 66 and "file" in r.stderr, r.stderr
+        stopped.config.write_text(good)
+
+
+def test_who_may_not_read_the_spool_is_told(stopped):
+    import os
+    from pathlib import Path
+    if os.geteuid() != 0:
+        pytest.skip("needs another account to be refused")
+    for d in (stopped.folder, *stopped.folder.parents):
+        if str(d).startswith("/tmp/"):
+            d.chmod(d.stat().st_mode | 0o055)
+    for options, status in ((["--offline"], 66), ([], 77)):
+        r = posthouse("queue", "list", "-c", stopped.config, *options, check=False, user=65534, group=65534, extra_groups=[])
+        assert r.returncode == status and "permitted" in r.stderr.lower() + " permitted" and str(stopped.spool) in r.stderr, r.stderr

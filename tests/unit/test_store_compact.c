@@ -1,0 +1,295 @@
+/*
+ * test_store_compact.c - the disk stays bounded, whatever order mail leaves in,
+ * and nothing is lost or comes back when power goes while segments are emptied.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "../fault/world.h"
+
+#define SEGMENT (64u << 10)
+
+static struct ph_store_facts
+facts(void)
+{
+	struct ph_store_facts f;
+
+	world.store->ops->facts(world.store, &f);
+	return f;
+}
+
+static uint32_t
+up_to(uint32_t n)
+{
+	return (uint32_t)(fake_random() % n);
+}
+
+/* Garbage is at most as much as there is mail, and a few segments. */
+static void
+assert_bounded(void)
+{
+	struct ph_store_facts f = facts();
+
+	if (f.bytes_used > 2 * f.bytes_live + 9 * SEGMENT)
+		fail_msg("%llu bytes of disk for %llu bytes of mail", (unsigned long long)f.bytes_used,
+		    (unsigned long long)f.bytes_live);
+}
+
+static void
+through(unsigned messages, uint32_t size)
+{
+	while (messages-- > 0) {
+		size_t i = world_append(50, size, false);
+
+		world_settle();
+		world_remove(i);
+	}
+	world_settle();
+	world_pass(60);
+}
+
+static void
+power_cut(void)
+{
+	world_die();
+	fake_power_on();
+	world_open();
+	world_settle();
+	world_check();
+}
+
+/* One smart host is dead: its mail stays, scattered, while the rest flows by. */
+static void
+dead_host(void **state)
+{
+	uint64_t live;
+
+	(void)state;
+	world_start(1, SEGMENT);
+	world_open();
+	for (int i = 0; i < 60; i++) {
+		world_append(50, 2000, i % 20 == 0);
+		through(40, 2000);
+		if (i % 7 == 0)
+			world_progress((size_t)i * 41);
+		assert_bounded();
+	}
+	live = facts().live;
+	assert_int_equal(live, 60);
+	assert_true(facts().compacted > 5);
+	through(2000, 2000);
+	assert_bounded();
+	assert_int_equal(facts().live, live);
+	world_check();
+	power_cut();
+	assert_int_equal(facts().live, live);
+	assert_bounded();
+	world_end();
+}
+
+/* A dense backlog first: later segments hold hardly more than removals of it. */
+static void
+backlog_drains(void **state)
+{
+	(void)state;
+	for (int order = 0; order < 3; order++) {
+		unsigned left = 600;
+
+		world_start((uint64_t)order + 1, SEGMENT);
+		world_open();
+		for (int i = 0; i < 600; i++) {
+			world_append(50, 1500, false);
+			world_settle();
+		}
+		while (left > 0) {
+			size_t i = order == 0 ? 600 - left : order == 1 ? left - 1 : up_to(600);
+
+			while (world.v[i].remove_asked)
+				i = (i + 1) % 600;
+			world_remove(i);
+			if (--left % 10 == 0) {
+				through(3, 1000);
+				assert_bounded();
+			}
+			if (left == 300)
+				power_cut();
+		}
+		world_pass(60);
+		power_cut();
+		assert_int_equal(facts().live, 0);
+		through(1, 10);
+		assert_true(facts().segments <= 3);
+		world_end();
+	}
+}
+
+static void
+progress_only(void **state)
+{
+	(void)state;
+	world_start(3, SEGMENT);
+	world_open();
+	for (int i = 0; i < 10; i++)
+		world_append(50, 500, false);
+	world_settle();
+	for (int k = 0; k < 3000; k++) {
+		world_progress((size_t)k % 10);
+		world_pass(60);
+	}
+	assert_bounded();
+	assert_int_equal(facts().live, 10);
+	power_cut();
+	for (size_t i = 0; i < 10; i++)
+		assert_int_equal(world.v[i].sure, 300);
+	world_end();
+}
+
+static void
+restarts(void **state)
+{
+	(void)state;
+	world_start(4, SEGMENT);
+	world_open();
+	for (int i = 0; i < 100; i++) {
+		world_append(50, 1000, false);
+		world_settle();
+		world_close();
+		world_open();
+		world_settle();
+		assert_bounded();
+	}
+	world_check();
+	assert_int_equal(facts().live, 100);
+	world_end();
+}
+
+/* Segments with a few that stay, until one is about to be emptied; then power
+ * goes at the nth call, what was copied leaves, and much flows by. */
+static bool
+cut_while_copying(uint64_t seed, long n)
+{
+	bool cut;
+
+	world_start(seed, SEGMENT);
+	world_open();
+	for (int s = 0; s < 6; s++)
+		for (int i = 0; i < 14; i++) {
+			size_t k = world_append(20, 3900, false);
+
+			world_settle();
+			if (i % 3 != 0)
+				world_remove(k);
+			else if (i % 2 == 0)
+				world_progress(k);
+		}
+	world_pass(60);
+	fake_cut_at(n);
+	for (int i = 0; i < 90 && !fake_is_off(); i++) {
+		size_t k = world_append(20, 3900, false);
+
+		world_settle();
+		if (i % 4 != 0)
+			world_remove(k);
+	}
+	cut = fake_is_off();
+	power_cut();
+	/* by chance those that were copied or those that were not */
+	for (size_t i = 0; i < world.n; i++)
+		if (world.v[i].reported && !world.v[i].remove_asked && up_to(3) > 0)
+			world_remove(i);
+	world_settle();
+	world_pass(60);
+	through(40, 3900);
+	power_cut();
+	power_cut();
+	world_end();
+	return cut;
+}
+
+static void
+power_goes(void **state)
+{
+	(void)state;
+	for (long n = 1; cut_while_copying((uint64_t)n % 3, n); n++)
+		;
+}
+
+/* Readers hold on to what they read. */
+static void
+read_while_compacting(void **state)
+{
+	(void)state;
+	world_start(6, SEGMENT);
+	world_open();
+	for (int s = 0; s < 30; s++) {
+		for (int i = 0; i < 14; i++) {
+			size_t k = world_append(20, 3900, false);
+
+			(void)world_pump();
+			world_settle();
+			if (i % 7 != 0)
+				world_remove(k);
+		}
+		for (size_t i = 0; i < world.n; i += 7)
+			if (!world.v[i].remove_asked)
+				assert_int_equal(world_read(i), 0);
+	}
+	assert_true(facts().compacted > 3);
+	world_check();
+	world_end();
+}
+
+/* A damaged message must not keep its segment from being emptied. */
+static void
+damaged_while_compacting(void **state)
+{
+	const char *path;
+
+	(void)state;
+	world_start(7, SEGMENT);
+	world_open();
+	for (int i = 0; i < 14; i++) {
+		world_append(20, 3900, false);
+		world_settle();
+		if (i % 4 != 1)
+			world_remove((size_t)i);
+	}
+	path = fake_first("/spool/seg-");
+	fake_flip(path, 8192 + 4048 + 2000);    /* message 1 stays, damaged */
+	through(1, 100);
+	for (int s = 0; s < 12; s++)
+		for (int i = 0; i < 14; i++) {
+			size_t k = world_append(20, 3900, false);
+
+			world_settle();
+			if (i > 5)
+				world_remove(k);
+		}
+	world_pass(60);
+	assert_false(fake_exists("/spool/seg-0000000000000001.log"));
+	assert_int_equal(fake_files("/spool/quarantine/"), 1);
+	assert_int_equal(world.errors, 1);
+	assert_int_equal(world_read(1), PH_ENOENT);
+	assert_bounded();
+	world.v[1].remove_asked = true;
+	power_cut();
+	world_end();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(dead_host), cmocka_unit_test(backlog_drains),
+		cmocka_unit_test(progress_only), cmocka_unit_test(restarts),
+		cmocka_unit_test(power_goes), cmocka_unit_test(read_while_compacting),
+		cmocka_unit_test(damaged_while_compacting),
+	};
+
+	cmocka_set_test_filter(getenv("STORE_TEST"));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
