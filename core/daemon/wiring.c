@@ -76,7 +76,7 @@ daemon_store_room(void *arg, bool enough)
 
 	atomic_store(&d->shared.store_room, enough);
 	log_event(enough ? PH_INFO : PH_ERROR, &d->log, enough ? "store.room" : "store.full",
-	    LOG_C("what", enough ? "accepting again" : "disk full: new mail is refused with 452, "
+	    LOG_C("what", enough ? "accepting again" : "new mail is refused with 452, "
 	    "deliveries go on"));
 }
 

@@ -69,8 +69,6 @@ struct queue_filter {
 };
 /* Whether an address fits a filter's from or to; NULL fits all. */
 bool queue_address_fits(struct ph_str pattern, struct ph_str address);
-/* Whether an address fits a filter's from or to; NULL fits all. */
-bool queue_address_fits(struct ph_str pattern, struct ph_str address);
 enum queue_action { QUEUE_FLUSH, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_REMOVE };
 /* Filters by from/to/site need envelopes and read the store; done(arg, matched) comes when finished. */
 void queue_act(struct queue *q, enum queue_action a, const struct queue_filter *f,
