@@ -12,7 +12,8 @@
 
 #include "deliver/deliver_private.h"
 
-enum { MAX_INPUT = 16 * 1024, WHY_MAX = 600 };
+/* MAX_INPUT: one whole reply, as long as the parser takes it. */
+enum { MAX_INPUT = 64 * 1024, WHY_MAX = 600 };
 
 static void link_dial(struct link *l, size_t first);
 static void link_redial_clear(struct link *l);
@@ -394,8 +395,9 @@ static void
 link_closed(struct conn *c, void *arg, int status)
 {
 	struct link *l = arg;
-	struct ph_str why = status == PH_ECLOSED ? STR("connection closed by the remote")
-	                                         : str_of(ph_strerror(status));
+	struct ph_str why = status == PH_ECLOSED  ? STR("connection closed by the remote")
+	                    : status == PH_ELIMIT ? STR("its reply is too long")
+	                                          : str_of(ph_strerror(status));
 
 	(void)c;
 	if (l->shaking)
