@@ -220,15 +220,7 @@ daemon_done(struct daemon *d)
 	for (unsigned i = 0; i < d->nworkers && d->workers != NULL; i++)
 		if (d->workers[i] != NULL)
 			worker_join(d->workers[i]);
-	if (d->shared.store != NULL)
-		d->shared.store->ops->close(d->shared.store);
-	if (d->loop != NULL)
-		(void)mailbox_run(loop_mailbox(d->loop));       /* last answers of the store */
-	for (unsigned i = 0; i < d->nworkers && d->workers != NULL; i++)
-		worker_free(&d->workers[i]);
-	free(d->workers);
-	free(d->jobs);
-	queue_free(&d->queue);
+	daemon_unwire(d);
 	binds_close(&d->binds);
 	for (size_t i = 0; i < 4; i++)
 		signal_close(&d->signals[i]);
@@ -240,9 +232,6 @@ daemon_done(struct daemon *d)
 	}
 	if (d->loop != NULL) {
 		(void)mailbox_run(loop_mailbox(d->loop));       /* teardown of plugins */
-		timer_stop(d->loop, &d->queue_timer);
-		timer_stop(d->loop, &d->log_timer);
-		timer_stop(d->loop, &d->calm_timer);
 		conn_loop_done(d->loop);        /* operators' */
 		loop_free(&d->loop);
 	}

@@ -45,6 +45,8 @@ int daemon_run(const struct daemon_args *args);
 /* Makes the queue, opens the store, and joins them; the loop, the generation and nworkers are
  * there, workers may follow. threads: the store's own. 0 or PH_E* with why. */
 int daemon_wire(struct daemon *d, bool threads, char *why, size_t why_size);
+/* Takes all of it down again; workers have stopped, or never came to be. */
+void daemon_unwire(struct daemon *d);
 
 /* --- reload.c --- */
 /* Loads and checks a file: NULL with diagnostics. dir: plugin directory override. */

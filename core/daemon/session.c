@@ -80,6 +80,7 @@ session_shutdown(struct session *s)
 
 	if (s->closing || s->wait != FOR_NOTHING)
 		return;
+	s->ending = "shutdown";
 	smtp_server_end(&s->smtp, PH_R_SHUTTING_DOWN);
 	session_run(s, &none);
 }
@@ -119,6 +120,7 @@ session_timer(struct timer *t)
 		session_close(s, "timeout");
 		return;
 	}
+	s->ending = "timeout";
 	smtp_server_end(&s->smtp, PH_R_IDLE_TOO_LONG);
 	s->wait = FOR_NOTHING;
 	session_run(s, &none);
@@ -287,7 +289,8 @@ session_run(struct session *s, struct ph_str *in)
 		case SMTP_RQ_AUTH_CANCEL: session_auth_cancel(s); break;
 		case SMTP_RQ_FLUSH:       session_flush(s); break;
 		case SMTP_RQ_CLOSE:
-			session_close(s, s->smtp.errors > 0 ? "ended" : "quit");
+			session_close(s, s->ending != NULL ? s->ending
+			    : s->smtp.errors > 0 ? "ended" : "quit");
 			break;
 		case SMTP_RQ_NONE:
 			break;

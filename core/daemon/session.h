@@ -36,6 +36,7 @@ struct session {
 	int64_t deadline;
 	uint64_t progress_seen;
 	enum session_wait wait;
+	const char *ending;             /* why we end it, once we do */
 	bool closing, in_run, left, txn_open, spilling, parts_failed;
 	struct ph_msgid id;             /* of the message being received; zero none */
 	struct ph_content *content;     /* while it is in memory */

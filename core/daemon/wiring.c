@@ -6,6 +6,7 @@
 #include "daemon/daemon.h"
 
 #include <malloc.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -191,4 +192,25 @@ daemon_wire(struct daemon *d, bool threads, char *why, size_t why_size)
 	d->queue_timer.fn = daemon_queue_due;
 	loop_each_turn(d->loop, daemon_turn, d);
 	return 0;
+}
+
+void
+daemon_unwire(struct daemon *d)
+{
+	if (d->shared.store != NULL)
+		d->shared.store->ops->close(d->shared.store);
+	if (d->loop != NULL)
+		(void)mailbox_run(loop_mailbox(d->loop));       /* last answers of the store */
+	for (unsigned i = 0; i < d->nworkers && d->workers != NULL; i++)
+		worker_free(&d->workers[i]);
+	free(d->workers);
+	d->workers = NULL;
+	queue_free(&d->queue);
+	free(d->jobs);
+	d->jobs = NULL;
+	if (d->loop == NULL)
+		return;
+	timer_stop(d->loop, &d->queue_timer);
+	timer_stop(d->loop, &d->log_timer);
+	timer_stop(d->loop, &d->calm_timer);
 }

@@ -165,21 +165,13 @@ relay_end(void)
 	if (!relay_stopped())
 		relay_fail("the relay does not stop");
 	up = false;
-	d.shared.store->ops->close(d.shared.store);
-	(void)mailbox_run(loop_mailbox(d.loop));        /* last answers of the store */
 	of_worker = d.workers[0]->loop;
-	worker_free(&d.workers[0]);
+	daemon_unwire(&d);
 	conn_loop_done(of_worker);
 	loop_free(&of_worker);
-	free(d.workers);
-	free(d.jobs);
-	queue_free(&d.queue);
 	binds_close(&d.binds);
 	generation_unref(&d.gen);
 	(void)mailbox_run(loop_mailbox(d.loop));        /* teardown of plugins */
-	timer_stop(d.loop, &d.queue_timer);
-	timer_stop(d.loop, &d.log_timer);
-	timer_stop(d.loop, &d.calm_timer);
 	loop_free(&d.loop);
 	log_flush();
 }
