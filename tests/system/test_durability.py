@@ -111,6 +111,24 @@ def test_kill_9_under_load_loses_nothing(start):
     assert len(got) - len(set(got)) <= 20 * 700, len(got) - len(set(got))
 
 
+def test_stops_under_load_lose_and_repeat_nothing(start):
+    """SIGTERM lets what is on the wire finish, so that not even a duplicate comes of it."""
+    sink = start.sink()
+    port = free_port()
+    relay = start.relay(sink.address, listen=f"127.0.0.1:{port}")
+    load = Load(port)
+    for _ in range(5):
+        want = len(load.acked) + 100
+        until("some progress", lambda: len(load.acked) >= want)
+        assert relay.stop() == 0
+        relay.start()
+    load.end()
+    relay.until_empty()
+    got = numbers(sink)
+    assert set(load.acked) <= set(got)
+    assert len(got) == len(set(got))
+
+
 def test_kill_9_with_the_smart_host_down(start):
     """All of the backlog is there after each restart, and drains in the end."""
     port, dead = free_port(), free_port()
