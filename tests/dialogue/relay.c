@@ -210,11 +210,28 @@ relay_count(const char *state, uint64_t *out)
 	return true;
 }
 
-void
-relay_flush(void)
+static void
+flushed(void *arg, uint64_t matched)
+{
+	(void)arg;
+	(void)matched;
+}
+
+static void
+flush_run(struct ph_note *note)
 {
 	struct queue_filter all = { 0 };
 
-	queue_act(d.queue, QUEUE_FLUSH, &all, NULL, NULL);
+	(void)note;
+	queue_act(d.queue, QUEUE_FLUSH, &all, flushed, NULL);
+}
+
+/* On a turn of the main thread, as the control socket does. */
+void
+relay_flush(void)
+{
+	static struct ph_note note = { .run = flush_run };
+
+	ph_post(loop_mailbox(d.loop), &note);
 	relay_settle();
 }
