@@ -135,6 +135,12 @@ begin(struct embedded *e)
 	return true;
 }
 
+uint32_t
+compact_source(const struct embedded *e)
+{
+	return e->compaction != NULL ? (uint32_t)e->compaction->s->number : 0;
+}
+
 void
 compact_abort(struct embedded *e)
 {

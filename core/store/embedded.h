@@ -244,6 +244,7 @@ void room_look(struct embedded *e, int64_t now);
 /* --- compact.c --- */
 bool compact_step(struct embedded *e, int64_t now);     /* one batch of copies */
 void compact_abort(struct embedded *e);
+uint32_t compact_source(const struct embedded *e);      /* the segment that is being emptied; 0 none */
 
 /* --- recover.c --- */
 int  recover_open(struct embedded *e);          /* names only */

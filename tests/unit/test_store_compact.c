@@ -2,6 +2,7 @@
  * test_store_compact.c - the disk stays bounded, whatever order mail leaves in,
  * and nothing is lost or comes back when power goes while segments are emptied.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../fault/world.h"
+#include "store/embedded.h"
 
 #define SEGMENT (64u << 10)
 
@@ -218,6 +220,144 @@ power_goes(void **state)
 		;
 }
 
+static struct { size_t v[16], n; uint32_t segment; } kept;      /* what is being copied, from where */
+
+static uint32_t
+segment_of(size_t i)
+{
+	struct entry *entry = table_get(&embedded_of(world.store)->table, world.v[i].id);
+
+	return entry != NULL ? entry->segment : 0;
+}
+
+/* Segments that keep a few each, until one of them is being emptied; nothing
+ * of it was copied yet. */
+static void
+until_it_copies(uint64_t seed)
+{
+	uint32_t segment = 0, n = 0;
+
+	world_start(seed, SEGMENT);
+	world_open();
+	while (embedded_of(world.store)->compaction == NULL) {
+		size_t k = world_append(20, 3900, false);
+
+		while (world.v[k].state == W_ASKED)
+			(void)world_pump();
+		n = segment_of(k) == segment ? n + 1 : 0;
+		segment = segment_of(k);
+		if (n > 4)
+			world_remove(k);
+		world.now += 60;
+	}
+	kept.n = 0;
+	kept.segment = compact_source(embedded_of(world.store));
+	for (size_t i = 0; i < world.n; i++)
+		if (segment_of(i) == kept.segment)
+			kept.v[kept.n++] = i;
+		else if (world.v[i].state == W_STORED && !world.v[i].remove_asked)
+			world_remove(i);        /* or the garbage alone would be a reason to copy */
+	assert_in_range(kept.n, 2, 14);
+}
+
+/* One turn: a segment full of mail comes, all that came before goes, and so
+ * does what was copied by now. */
+static void
+turn(size_t from, bool copied)
+{
+	size_t to = world.n;
+
+	for (int i = 0; i < 13; i++)
+		world_append(20, 3900, false);
+	for (size_t i = from; i < to; i++)
+		if (world.v[i].state == W_STORED && !world.v[i].remove_asked)
+			world_remove(i);
+	for (size_t i = 0; i < kept.n && copied; i++)
+		if (!world.v[kept.v[i]].remove_asked && segment_of(kept.v[i]) != kept.segment)
+			world_remove(kept.v[i]);
+	(void)world_pump();
+}
+
+/* What was copied is removed, the segments with copy and removal would be
+ * empty; but the old one still stands, and power goes. */
+static void
+removed_after_copy(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 4; seed++)
+		for (unsigned turns = 1; turns < 9; turns++)
+			for (long cut = 1; cut < 8; cut++) {
+				size_t from;
+
+				until_it_copies(seed);
+				from = world.n;
+				for (unsigned t = 0; t < turns; t++)
+					turn(from, t > seed % 3);
+				fake_cut_at(cut);
+				while (!fake_is_off())
+					turn(from, true);
+				power_cut();
+				for (size_t i = from; i < world.n; i++)
+					if (world.v[i].reported)
+						world_remove(i);
+				through(40, 3900);
+				power_cut();
+				world_end();
+			}
+}
+
+/* The same, but a sync fails in between: the copying is given up for a while. */
+static void
+copying_given_up(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 4; seed++)
+		for (unsigned turns = 1; turns < 5; turns++)
+			for (long nth = 1; nth < 4; nth++) {
+				size_t from;
+
+				until_it_copies(seed);
+				from = world.n;
+				for (unsigned t = 0; t < turns; t++)
+					turn(from, false);
+				fake_fail(FAKE_SYNC, nth, 1, EIO);
+				for (unsigned t = 0; t < 12; t++)
+					turn(from, true);
+				power_cut();
+				power_cut();
+				world_end();
+			}
+}
+
+/* Recovery reads one segment at a time, mail comes and goes meanwhile. */
+static void
+removed_while_recovering(void **state)
+{
+	(void)state;
+	for (unsigned turns = 1; turns < 8; turns++) {
+		size_t n;
+
+		until_it_copies(turns);
+		for (unsigned t = 0; t < turns; t++)
+			turn(world.n, false);
+		world_die();
+		fake_power_on();
+		world_open();
+		n = world.n;
+		while (!world.scanned) {
+			(void)world_append(10, 10, false);      /* takes the removals along */
+			(void)world_pump();
+			for (size_t i = 0; i < n; i++)
+				if (world.v[i].reported && !world.v[i].remove_asked)
+					world_remove(i);
+		}
+		world_settle();
+		world_check();
+		power_cut();
+		world_end();
+	}
+}
+
 /* Readers hold on to what they read. */
 static void
 read_while_compacting(void **state)
@@ -286,7 +426,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(dead_host), cmocka_unit_test(backlog_drains),
 		cmocka_unit_test(progress_only), cmocka_unit_test(restarts),
-		cmocka_unit_test(power_goes), cmocka_unit_test(read_while_compacting),
+		cmocka_unit_test(power_goes), cmocka_unit_test(removed_after_copy),
+		cmocka_unit_test(copying_given_up), cmocka_unit_test(removed_while_recovering),
+		cmocka_unit_test(read_while_compacting),
 		cmocka_unit_test(damaged_while_compacting),
 	};
 

@@ -72,6 +72,32 @@ failed_sync(void **state)
 	}
 }
 
+/* The note about the bad segment must live as long as that does. */
+static void
+failed_sync_long_ago(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		size_t i;
+
+		world_start(seed, 64 << 10);
+		world_open();
+		(void)append(3000);
+		(void)append(3000);
+		fake_fail(FAKE_SYNC, 1, 1, EIO);
+		i = append(100);
+		assert_int_equal(world.v[i].status, PH_EIO);
+		for (int k = 0; k < 60; k++)
+			world_remove(append(3900));
+		world_settle();
+		world_pass(60);
+		assert_true(fake_exists("/spool/seg-0000000000000002.log"));
+		power_cut();
+		assert_true(world.v[0].reported);
+		world_end();
+	}
+}
+
 /* Not even the next segment can be synced: outcome unknown, no room, and by
  * itself again when the disk is well. */
 static void
@@ -187,7 +213,7 @@ no_space_in_write(void **state)
 		(void)append(700);
 		fake_short_writes(true);
 		for (int k = 0; k < 3; k++)
-			(void)world_append(30, 300 + up_to(3000), false);
+			(void)world_append(30, seed % 3 == 0 ? 1000 : 300 + up_to(3000), false);
 		i = world.n - 1;
 		fake_fail(FAKE_WRITE, 2, 1, ENOSPC);
 		world_settle();
@@ -197,8 +223,12 @@ no_space_in_write(void **state)
 		}
 		assert_int_equal(world.v[i].status, PH_ENOSPC);
 		assert_int_equal(fake_files("/spool/seg-"), 1);
-		if (seed % 2 == 0)
-			(void)append(100 + up_to(500));         /* over part of it */
+		fake_short_writes(false);
+		if (seed % 3 == 0) {            /* exactly over the first of them */
+			(void)world_append(30, 1000, false);
+			world_settle();
+		} else if (seed % 2 == 0)
+			(void)append(100 + up_to(500));
 		power_cut();
 		world_end();
 	}
@@ -350,7 +380,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(failed_sync), cmocka_unit_test(in_doubt),
+		cmocka_unit_test(failed_sync), cmocka_unit_test(failed_sync_long_ago),
+		cmocka_unit_test(in_doubt),
 		cmocka_unit_test(lazy_ones_are_tried_again), cmocka_unit_test(no_space),
 		cmocka_unit_test(no_space_in_write), cmocka_unit_test(large_fails),
 		cmocka_unit_test(each_call), cmocka_unit_test(each_call_of_recovery),
