@@ -93,7 +93,8 @@ struct process_events {
 	void (*ended)(void *arg, int status, int signum);       /* once, last; then it is gone */
 };
 /* argv ends with NULL. NULL: cannot be started (errno kept in *err as PH_E* or -errno). */
-struct process *process_start(struct loop *l, const char *const *argv, const struct process_events *ev, void *arg, int *err);
+struct process *process_start(struct loop *l, const char *const *argv, const struct process_events *ev, void *arg,
+	int *err);
 int  process_write(struct process *p, const void *data, size_t n);     /* copies; 0 or PH_E* */
 bool process_spoke(struct process *p);          /* stdout has bytes that output() was not told yet */
 void process_kill(struct process *p, int signum);       /* it and what it has started */

@@ -19,11 +19,14 @@ TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("POSTHOUSE_BUILD", TOP / "build" / "check"))
 POSTHOUSE = os.environ.get("POSTHOUSE", str(BUILD / "posthouse"))
 PLUGINS = BUILD / "plugins" / ".libs"
-SANITIZED = "sanitize=" in (BUILD / "configure.out").read_text() if (BUILD / "configure.out").exists() else False
+SANITIZED = (BUILD / "Makefile").exists() and "\nSAN_CFLAGS = -fsanitize" in (BUILD / "Makefile").read_text()
 PATIENCE = 60
+SANITIZER = re.compile(r"(WARNING: ThreadSanitizer|(ERROR|WARNING): (Address|Leak|Thread)Sanitizer|runtime error: )")
 
 
 def pytest_configure(config):
+    suppressions = f"suppressions={TOP / 'tests' / 'tsan.supp'}"
+    os.environ["TSAN_OPTIONS"] = f"{suppressions}:{os.environ.get('TSAN_OPTIONS', '')}"
     for mark in ("slow: takes more than some seconds", "figures: measures; meaningless under sanitizers"):
         config.addinivalue_line("markers", mark)
 
@@ -93,7 +96,14 @@ class Process:
                 self.p.wait()
                 pytest.fail(f"{self.p.args} did not end; log:\n{self.text()[-4000:]}")
         self.out.close()
+        self.sound()
         return self.p.returncode
+
+    def sound(self):
+        """Fails the test when a sanitizer complained in the output."""
+        found = SANITIZER.search(self.text())
+        if found:
+            pytest.fail(f"{self.p.args}:\n{self.text()[found.start():][:6000]}")
 
     def signal(self, sig):
         self.p.send_signal(sig)
@@ -162,6 +172,7 @@ spool: {self.spool}
         self.p.kill()
         self.p.wait()
         self.out.close()
+        self.sound()
 
     def queue(self, *args, check=True):
         return posthouse("queue", *args[:1], "-c", self.config, *args[1:], check=check)
@@ -185,8 +196,14 @@ def started():
     """Collects what a test starts; stops it in the end, newest first."""
     things = []
     yield things
+    wrong = []
     for t in reversed(things):
-        t.stop()
+        try:
+            t.stop()
+        except pytest.fail.Exception as e:
+            wrong.append(str(e))
+    if wrong:
+        pytest.fail("\n".join(wrong))
 
 
 @pytest.fixture
