@@ -1,6 +1,9 @@
 /*
  * embedded.c - the embedded store as the queue sees it: opened, asked, closed.
  */
+#include <unistd.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -190,11 +193,15 @@ committer_main(void *arg)
 	}
 }
 
+enum { SCANNER_NICE = 10 };
+
 static void *
 scanner_main(void *arg)
 {
 	struct embedded *e = arg;
 
+	/* Those who want to hand in new mail come first; only this thread is meant. */
+	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), SCANNER_NICE);
 	while (!atomic_load(&e->closing) && recover_step(e))
 		;
 	park_wake(&e->park);
