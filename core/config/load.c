@@ -257,8 +257,9 @@ config_new(void)
 }
 
 static struct config_file *
-config_finish(struct config_file *c, struct diags *d, size_t errors)
+config_finish(struct config_file *c, struct diags *d)
 {
+	size_t errors = d->errors;
 	struct node *top = NULL, *plugins = NULL;
 
 	if (c->root != NULL) {
@@ -268,18 +269,26 @@ config_finish(struct config_file *c, struct diags *d, size_t errors)
 	}
 	(void)option_apply(settings_rows, top, "", &c->settings, &c->arena, d); /* counted in d */
 	settings_check(&c->settings, top, d);
-	if (d->errors != errors)
-		config_free(&c);
-	else
+	c->mistaken = d->errors != errors;
+	if (!c->mistaken)
 		fill_in(c);
+	else if (c->settings.plugin_dir == NULL)
+		c->settings.plugin_dir = PH_PLUGIN_DIR;
+	return c;
+}
+
+static struct config_file *
+or_nothing(struct config_file *c)
+{
+	if (c != NULL && c->mistaken)
+		config_free(&c);
 	return c;
 }
 
 struct config_file *
-config_load(const char *path, struct diags *d)
+config_load_mistaken(const char *path, struct diags *d)
 {
 	struct config_file *c = config_new();
-	size_t errors = d->errors;
 
 	if (*path != '\0') {
 		c->root = node_load_whole(path, NULL, &c->arena, d);
@@ -288,21 +297,26 @@ config_load(const char *path, struct diags *d)
 			return NULL;
 		}
 	}
-	return config_finish(c, d, errors);
+	return config_finish(c, d);
+}
+
+struct config_file *
+config_load(const char *path, struct diags *d)
+{
+	return or_nothing(config_load_mistaken(path, d));
 }
 
 struct config_file *
 config_load_text(const char *name, struct ph_str text, struct diags *d)
 {
 	struct config_file *c = config_new();
-	size_t errors = d->errors;
 
 	c->root = node_load_whole(name, &text, &c->arena, d);
 	if (c->root == NULL) {
 		config_free(&c);
 		return NULL;
 	}
-	return config_finish(c, d, errors);
+	return or_nothing(config_finish(c, d));
 }
 
 void

@@ -68,9 +68,13 @@ struct config_file {            /* a parsed, checked file */
 	struct node *root;
 	struct settings settings;
 	struct plugin_entry *plugins; size_t nplugins;
+	bool mistaken;                  /* see config_load_mistaken */
 };
 /* NULL on errors, which are all in d. path "" : built-in defaults only. */
 struct config_file *config_load(const char *path, struct diags *d);
+/* The same, but a file that can be read at all comes back also with mistakes (mistaken), so
+ * that plugins can look at theirs and all are told at once. Not to be used for more. */
+struct config_file *config_load_mistaken(const char *path, struct diags *d);
 struct config_file *config_load_text(const char *name, struct ph_str text, struct diags *d);
 void config_free(struct config_file **c);
 

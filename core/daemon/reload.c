@@ -17,13 +17,19 @@
 struct generation *
 daemon_load(const char *path, const char *plugin_dir, struct diags *d)
 {
-	struct config_file *cfg = config_load(path, d);
+	struct config_file *cfg = config_load_mistaken(path, d);
+	struct generation *g;
+	bool mistaken;
 
 	if (cfg == NULL)
 		return NULL;
+	mistaken = cfg->mistaken;
 	if (plugin_dir != NULL)
 		cfg->settings.plugin_dir = arena_strndup(&cfg->arena, plugin_dir, strlen(plugin_dir));
-	return generation_check(cfg, d);
+	g = generation_check(cfg, d);
+	if (mistaken)
+		generation_free_unset(&g);
+	return g;
 }
 
 const char *

@@ -106,3 +106,23 @@ def test_the_schema_refuses_what_an_editor_can_see(schema, name):
 ])
 def test_the_schema_sees_a_mistake_in_the_example(schema, change):
     assert not schema.is_valid({**read("00_example"), **change})
+
+
+def test_mistakes_of_core_and_plugins_are_told_at_once(tmp_path):
+    f = tmp_path / "posthouse.yaml"
+    f.write_text("""\
+hostnam: x
+queue:
+  expire: 5 sek
+plugins:
+  - auth-anonymous
+  - smarthost:
+      hosts: ["127.0.0.1:2526"]
+      conections: 3
+  - nosuch
+""")
+    r = posthouse("check", "-c", f, "--plugin-dir", PLUGINS, check=False)
+    assert r.returncode == 78
+    places = [line.split(": error: ")[0].rsplit("/", 1)[1] for line in r.stderr.splitlines() if ": error: " in line]
+    assert places == ["posthouse.yaml:1:1", "posthouse.yaml:3:11", "posthouse.yaml:8:7", "posthouse.yaml:9:5"]
+    assert "4 errors" in r.stderr
