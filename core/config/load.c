@@ -257,9 +257,8 @@ config_new(void)
 }
 
 static struct config_file *
-config_finish(struct config_file *c, struct diags *d)
+config_finish(struct config_file *c, struct diags *d, size_t errors)
 {
-	size_t errors = d->errors;
 	struct node *top = NULL, *plugins = NULL;
 
 	if (c->root != NULL) {
@@ -289,6 +288,7 @@ struct config_file *
 config_load_mistaken(const char *path, struct diags *d)
 {
 	struct config_file *c = config_new();
+	size_t errors = d->errors;
 
 	if (*path != '\0') {
 		c->root = node_load_whole(path, NULL, &c->arena, d);
@@ -297,7 +297,7 @@ config_load_mistaken(const char *path, struct diags *d)
 			return NULL;
 		}
 	}
-	return config_finish(c, d);
+	return config_finish(c, d, errors);
 }
 
 struct config_file *
@@ -310,13 +310,14 @@ struct config_file *
 config_load_text(const char *name, struct ph_str text, struct diags *d)
 {
 	struct config_file *c = config_new();
+	size_t errors = d->errors;
 
 	c->root = node_load_whole(name, &text, &c->arena, d);
 	if (c->root == NULL) {
 		config_free(&c);
 		return NULL;
 	}
-	return or_nothing(config_finish(c, d));
+	return or_nothing(config_finish(c, d, errors));
 }
 
 void

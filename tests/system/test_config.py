@@ -27,7 +27,12 @@ def test_every_command_refuses_a_mistake(name):
     for c in ("check", "reload", "queue", "plugins", "run"):
         r = command(c, f"{name}.yaml")
         assert r.returncode == EX_CONFIG, (c, r.stderr)
-        assert r.stdout == "" and r.stderr.startswith(expected), (c, r.stderr)
+        assert r.stdout == "", c
+        if c in ("reload", "queue"):
+            assert r.stderr.startswith(expected), (c, r.stderr)
+        else:                   # what plugins find stands among it, sorted by place
+            for line in expected.splitlines():
+                assert line in r.stderr, (c, r.stderr)
 
 
 @pytest.mark.parametrize("name", golden("accepted"))
