@@ -114,9 +114,10 @@ resolve(struct embedded *e, struct ph_store_request *r, struct item *item)
 	if (r->op == PH_STORE_APPEND) {
 		item->type = RECORD_MESSAGE;
 		item->fixed = (struct message_fixed){ r->summary, (uint32_t)r->meta.n,
-		    (uint32_t)r->head.n, 0, (uint32_t)r->want };
+		    (uint32_t)r->head.n, 0, (uint32_t)r->want, 0 };
 		item->fixed.content = r->want != 0 ? r->offset :
 		    r->content != NULL ? r->content->size : 0;
+		item->fixed.sum = r->want != 0 ? r->bytes.n : 0;        /* see spill_ready */
 		if (entry != NULL)
 			refuse(e, r, PH_EEXIST);
 		else if ((uint64_t)r->meta.n + r->head.n + MESSAGE_FIXED +

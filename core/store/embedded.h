@@ -130,6 +130,7 @@ struct embedded {
 	struct batch *batch;
 	struct compaction *compaction;
 	bool check_retire, check_compact, saw_scanned;
+	uint64_t garbage;       /* since compaction was last thought of */
 	uint32_t most;          /* messages in the fullest segment: removals to keep room for */
 	int64_t retire_retry, compact_retry;
 	unsigned company;               /* appends that lately came together; 0: each alone */

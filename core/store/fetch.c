@@ -3,7 +3,9 @@
  *
  * A message's place is looked up and its segments are pinned under the lock; the
  * reading itself holds nothing.  Small messages come back in one block, files
- * of large ones stay open for a while because parts are asked for in a row.
+ * of large ones stay open for a while because parts are asked for in a row.  A
+ * file's checksum is known by its last part: when it is wrong that part is refused,
+ * and a message whose end does not come is not delivered.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +26,9 @@ struct file {
 	bool used;
 	uint64_t stamp, size;   /* size: of the content in the file */
 	char *head;             /* bytes in front of it */
-	uint32_t head_length;
+	uint32_t head_length, tag;
+	uint64_t want_sum, summed;      /* bytes that are in sum */
+	struct codec_sum *sum;  /* NULL: was found right */
 };
 
 struct fetcher {
@@ -184,6 +188,7 @@ file_close(struct fetcher *f, struct file *file)
 	if (file->fd >= 0)
 		(void)f->e->io->close(file->fd);
 	free(file->head);
+	codec_sum_free(&file->sum);
 	memset(file, 0, sizeof(*file));
 }
 
@@ -209,9 +214,12 @@ file_open(struct fetcher *f, struct ph_msgid id, struct file *file)
 	inside = m.head + (m.tag != 0 ? 0 : m.content);
 	memmove(p, p + RECORD_HEADER + MESSAGE_FIXED + m.meta, inside);
 	*file = (struct file){ .id = id, .fd = -1, .used = true, .size = m.tag != 0 ? m.content : 0,
-	    .head = mem_realloc(p, inside + 1), .head_length = (uint32_t)inside };
+	    .head = mem_realloc(p, inside + 1), .head_length = (uint32_t)inside, .tag = m.tag,
+	    .want_sum = m.sum };
 	if (m.tag == 0)
 		return 0;
+	file->sum = codec_sum_new();
+	codec_sum_start(file->sum, m.tag);
 	embedded_large_path(e, path, id, m.tag);
 	file->fd = e->io->open(path, O_RDONLY | O_CLOEXEC, 0);
 	if (file->fd >= 0)
@@ -247,6 +255,49 @@ file_of(struct fetcher *f, struct ph_msgid id, struct file **out)
 	return rc;
 }
 
+/* Takes bytes of the file at `from` into its checksum.  When they do not follow
+ * what was taken before, two readers are at it: the file is read through once. */
+static int
+file_check(struct fetcher *f, struct file *file, uint64_t from, const char *p, uint64_t n)
+{
+	char text[PH_MSGID_TEXT];
+	uint8_t *whole = NULL;
+	ssize_t got = 1;
+
+	if (file->sum == NULL || (n == 0 && file->size > 0))
+		return 0;
+	if (from == file->summed) {
+		codec_sum_add(file->sum, p, n);
+		file->summed += n;
+	} else {
+		whole = mem_alloc(PART_MOST);
+		codec_sum_start(file->sum, file->tag);
+		for (file->summed = 0; file->summed < file->size && got > 0; ) {
+			got = f->e->io->pread(file->fd, whole, PART_MOST, (int64_t)file->summed);
+			if (got == -EINTR) {
+				got = 1;
+				continue;
+			}
+			codec_sum_add(file->sum, whole, got > 0 ? (size_t)got : 0);
+			file->summed += got > 0 ? (uint64_t)got : 0;
+		}
+		free(whole);
+		if (got <= 0)
+			return got == 0 ? PH_ECORRUPT : PH_EIO;
+	}
+	if (file->summed < file->size)
+		return 0;
+	if (codec_sum_end(file->sum) == file->want_sum) {
+		codec_sum_free(&file->sum);
+		return 0;
+	}
+	codec_sum_start(file->sum, file->tag);
+	file->summed = 0;
+	embedded_log(f->e, PH_ERROR, "store.damaged", "content file of message %s is damaged",
+	    id_text(file->id, text));
+	return PH_ECORRUPT;
+}
+
 static int
 read_part(struct fetcher *f, struct ph_store_request *r)
 {
@@ -278,6 +329,11 @@ read_part(struct fetcher *f, struct ph_store_request *r)
 			return got == 0 ? PH_ECORRUPT : PH_EIO;
 		}
 		done += (uint64_t)got;
+	}
+	rc = file_check(f, file, r->offset + from_head - file->head_length, p + from_head, n - from_head);
+	if (rc != 0) {
+		free(p);
+		return rc;
 	}
 	r->buffer = p;
 	r->bytes = (struct ph_str){ p, n };

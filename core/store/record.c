@@ -118,6 +118,7 @@ message_put(uint8_t out[MESSAGE_FIXED], const struct message_fixed *m)
 	le64_put(out + 56, m->content);
 	le32_put(out + 64, m->tag);
 	le32_put(out + 68, 0);
+	le64_put(out + 72, m->sum);
 }
 
 void
@@ -128,6 +129,7 @@ message_get(const uint8_t in[MESSAGE_FIXED], struct message_fixed *out)
 	out->head = le32_get(in + 52);
 	out->content = le64_get(in + 56);
 	out->tag = le32_get(in + 64);
+	out->sum = le64_get(in + 72);
 }
 
 /* Seeded with nothing: it is what tells the nonce. */

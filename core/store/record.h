@@ -26,7 +26,7 @@ enum {
 	RECORD_ALIGN = 8,
 	RECORD_HEADER = 48,
 	RECORD_SUMMARY = 48,
-	MESSAGE_FIXED = RECORD_SUMMARY + 24,
+	MESSAGE_FIXED = RECORD_SUMMARY + 32,
 	PROGRESS_FIXED = RECORD_SUMMARY + 8,
 	REMOVED_BODY = 8,
 	CUT_BODY = 16,
@@ -70,6 +70,7 @@ struct message_fixed {
 	uint32_t meta, head;    /* lengths */
 	uint64_t content;       /* length; in the record, or in the file named by id and tag */
 	uint32_t tag;           /* 0: content is in the record */
+	uint64_t sum;           /* checksum of that file, seeded with the tag */
 };
 void message_put(uint8_t out[MESSAGE_FIXED], const struct message_fixed *m);
 void message_get(const uint8_t in[MESSAGE_FIXED], struct message_fixed *out);

@@ -420,7 +420,7 @@ read_segment(struct recovery *rec)
 		    (unsigned long long)s->number, (unsigned long long)s->end,
 		    result.torn ? ", a torn write behind it is cut off" : "");
 	}
-	use_rows(rec, limit);
+	use_rows(rec, limit < s->size ? limit : s->size);
 	report(rec);
 	if (limit != UINT64_MAX) {
 		s->poisoned = true;

@@ -190,6 +190,11 @@ segment_lost(struct embedded *e, uint32_t number, uint32_t span)
 	s->live_bytes -= (uint64_t)span * RECORD_ALIGN;
 	if (s->live == 0)
 		e->check_retire = true;
+	e->garbage += (uint64_t)span * RECORD_ALIGN;
+	if (e->garbage > e->cfg.segment_size) {
+		e->garbage = 0;
+		e->check_compact = true;
+	}
 }
 
 uint64_t

@@ -17,7 +17,7 @@
 
 #define BLOCKS 64               /* written by one call */
 
-struct arriving { struct ph_msgid id; int fd; int status; uint64_t size; };
+struct arriving { struct ph_msgid id; int fd; int status; uint64_t size; struct codec_sum *sum; };
 
 struct spiller {
 	struct embedded *e;
@@ -70,6 +70,8 @@ start(struct spiller *s, struct ph_msgid id)
 	char path[STORE_PATH];
 
 	a->id = id;
+	a->sum = codec_sum_new();
+	codec_sum_start(a->sum, s->e->tag);
 	embedded_large_path(s->e, path, id, s->e->tag);
 	a->fd = s->e->io->open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (a->fd < 0)
@@ -91,6 +93,7 @@ forget(struct spiller *s, struct arriving *a, bool remove)
 		}
 	}
 	(void)idmap_del(&s->arriving, a->id);
+	codec_sum_free(&a->sum);
 	free(a);
 }
 
@@ -106,6 +109,7 @@ part(struct spiller *s, struct ph_store_request *r)
 	if (a->status == 0 && r->offset != a->size)
 		a->status = PH_EINVAL;
 	if (a->status == 0 && r->bytes.n > 0) {
+		codec_sum_add(a->sum, r->bytes.p, r->bytes.n);
 		rc = segment_write(s->e, a->fd, &iov, 1, a->size);
 		if (rc < 0)
 			a->status = embedded_error(rc);
@@ -127,6 +131,7 @@ whole(struct spiller *s, struct arriving *a, const struct ph_content *c)
 
 		for (; at != NULL && n < BLOCKS; at = at->next) {
 			size += at->len;
+			codec_sum_add(a->sum, at->data, at->len);
 			iov[n++] = (struct iovec){ (void *)(uintptr_t)at->data, at->len };
 		}
 		rc = segment_write(s->e, a->fd, iov, n, a->size);
@@ -139,7 +144,7 @@ whole(struct spiller *s, struct arriving *a, const struct ph_content *c)
 /* Synced data; its name is synced for all of a batch at once. True: goes on
  * to the committer then. */
 static bool
-ready(struct spiller *s, struct ph_store_request *r)
+spill_ready(struct spiller *s, struct ph_store_request *r)
 {
 	struct arriving *a = idmap_get(&s->arriving, r->id);
 	int rc, status;
@@ -158,8 +163,10 @@ ready(struct spiller *s, struct ph_store_request *r)
 			a->status = embedded_error(rc) == PH_ENOSPC ? PH_ENOSPC : PH_EIO;
 	}
 	status = a->status;
+	/* fields that an append does not use tell the committer */
 	r->want = s->e->tag;
 	r->offset = a->size;
+	r->bytes = (struct ph_str){ NULL, codec_sum_end(a->sum) };
 	forget(s, a, status != 0);
 	if (status != 0)
 		embedded_complete(r, status);
@@ -199,7 +206,7 @@ spill_cycle(struct spiller *s)
 			embedded_complete(r, 0);
 		} else if (r->offset == UINT64_MAX) {
 			discard(s, r);
-		} else if (ready(s, r))
+		} else if (spill_ready(s, r))
 			fifo_add(&appends, &r->note);
 	}
 	if (appends.first == NULL)
@@ -262,6 +269,7 @@ spill_free(struct spiller **sp)
 
 		if (a->fd >= 0)
 			(void)s->e->io->close(a->fd);
+		codec_sum_free(&a->sum);
 		free(a);
 	}
 	idmap_free(&s->arriving);

@@ -30,6 +30,7 @@ struct world {
 	int scan_status;
 	unsigned errors;        /* log lines of level error */
 	int64_t now;            /* mono ms */
+	bool damaged;           /* bytes on the disk were changed: only what is read must be right */
 	char log[512];          /* the last line */
 	struct ph_store_request *last;  /* of world_read, kept until the next */
 };

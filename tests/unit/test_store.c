@@ -235,7 +235,7 @@ damaged(void **state)
 	world_kill();
 	path = fake_first("/spool/seg-");
 	/* in the middle of the fourth: header and envelope stay good */
-	fake_flip(path, 8192 + 3 * 4224 + 2000);
+	fake_flip(path, 8192 + 3 * 4232 + 2000);
 	world_open();
 	world_settle();
 	assert_int_equal(world.errors, 1);
@@ -248,9 +248,28 @@ damaged(void **state)
 	assert_int_equal(world.errors, 0);
 	world_check();
 	/* damage in a sealed segment shows when it is read */
-	fake_flip(fake_first("/spool/seg-"), 8192 + 5 * 4224 + 2000);
+	fake_flip(fake_first("/spool/seg-"), 8192 + 5 * 4232 + 2000);
 	assert_int_equal(world_read(5), PH_ECORRUPT);
 	assert_int_equal(fake_files("/spool/quarantine/"), 2);
+	world_end();
+}
+
+/* A content file has its checksum in the record. */
+static void
+damaged_file(void **state)
+{
+	(void)state;
+	world_start(13, 256 << 10);
+	world_open();
+	world_append(100, 100000, true);
+	world_append(100, 100000, true);
+	world_settle();
+	world_check();
+	fake_flip(fake_first("/spool/large/"), 70000);
+	reopen();
+	world.damaged = true;           /* of wrong bytes the world still says so */
+	world_check();
+	assert_int_equal(world.errors, 1);
 	world_end();
 }
 
@@ -278,7 +297,7 @@ damaged_index(void **state)
 			fake_flip(path, 4096 + 20);
 			break;
 		default:        /* index */
-			for (uint64_t off = 8192 + 9 * 4224; off < 65536; off += 32)
+			for (uint64_t off = 8192 + 9 * 4232; off < 65536; off += 32)
 				fake_flip(path, off);
 		}
 		world_open();
@@ -525,6 +544,7 @@ main(void)
 		cmocka_unit_test(progress_and_removal), cmocka_unit_test(one_sync_for_all),
 		cmocka_unit_test(unknown_ids), cmocka_unit_test(asked_before_scanned),
 		cmocka_unit_test(killed), cmocka_unit_test(damaged), cmocka_unit_test(damaged_index),
+		cmocka_unit_test(damaged_file),
 		cmocka_unit_test(lost_header), cmocka_unit_test(readonly), cmocka_unit_test(recycles),
 		cmocka_unit_test(threads),
 	};
