@@ -101,10 +101,6 @@ session_timer(struct timer *t)
 			conn_pause(s->conn, false);
 		return;
 	}
-	if (s->left && s->wait == FOR_NOTHING) {
-		session_close(s, "client left");
-		return;
-	}
 	/* A hook has its own deadline and the store answers in any case: the
 	 * client is not to blame for those waits. */
 	if (s->wait == FOR_HOOK || s->wait == FOR_STORE) {
@@ -307,6 +303,18 @@ session_run(struct session *s, struct ph_str *in)
 	conn_kick(s->conn);
 }
 
+/* Runs behind the note by which the connection shows the input it kept: what
+ * the client had said before it left has been looked at by now. */
+static void
+session_left(struct ph_note *note)
+{
+	struct session *s = container_of(note, struct session, left_note);
+
+	s->left_noted = false;
+	if (!s->closing && s->wait == FOR_NOTHING)
+		session_close(s, "client left");
+}
+
 void
 session_resume(struct session *s)
 {
@@ -318,8 +326,11 @@ session_resume(struct session *s)
 	if (s->closing || s->wait != FOR_NOTHING)
 		return;
 	conn_pause(s->conn, false);
-	if (s->left)                    /* once what it had sent before was looked at */
-		timer_start(s->w->loop, &s->timer, 0);
+	if (s->left && !s->left_noted) {
+		s->left_noted = true;
+		s->left_note.run = session_left;
+		loop_defer(s->w->loop, &s->left_note);
+	}
 }
 
 /* --- connection events --- */
@@ -376,7 +387,8 @@ session_conn_closed(struct conn *c, void *arg, int status)
 	struct session *s = arg;
 
 	(void)c;
-	if (status == PH_ECLOSED && (s->wait == FOR_STORE || s->wait == FOR_PARTS)) {
+	if (status == PH_ECLOSED &&
+	    (s->wait == FOR_STORE || s->wait == FOR_PARTS || s->wait == FOR_FLUSH)) {
 		s->left = true;         /* half-closed, perhaps: it may still read our reply */
 		return;
 	}

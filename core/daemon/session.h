@@ -23,7 +23,7 @@ enum session_wait {             /* what an answer is awaited from */
 
 struct session {
 	struct list link;               /* worker's */
-	struct ph_note free_note, flushed_note;
+	struct ph_note free_note, flushed_note, left_note;
 	struct worker *w;
 	struct worker_gen *gen;         /* a reference */
 	const struct listen_settings *listen;
@@ -37,7 +37,7 @@ struct session {
 	uint64_t progress_seen;
 	enum session_wait wait;
 	const char *ending;             /* why we end it, once we do */
-	bool closing, in_run, left, txn_open, spilling, parts_failed;
+	bool closing, in_run, left, left_noted, txn_open, spilling, parts_failed;
 	struct ph_msgid id;             /* of the message being received; zero none */
 	struct ph_content *content;     /* while it is in memory */
 	struct buf part;                /* gathered for the next part, once spilled */
