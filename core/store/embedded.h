@@ -192,7 +192,8 @@ void segment_lost(struct embedded *e, uint32_t number, uint32_t span);  /* L; a 
  * full disk the reserve, unless it is for appends. */
 int  segment_create(struct embedded *e, uint64_t want, bool append, struct segment **out);
 void segment_reserve(struct embedded *e);               /* sees to it that there is one */
-int  segment_write(struct embedded *e, int fd, struct iovec *iov, int n, uint64_t off); /* all or -errno */
+int  segment_write(struct embedded *e, int fd, struct iovec *iov, int n, uint64_t off);
+                                                        /* all or -errno */
 /* Writes index and trailer behind `end` and syncs. rows: those that still count. */
 int  segment_seal(struct embedded *e, struct segment *s, const struct buf *rows);
 void segment_prune_rows(struct embedded *e, const struct segment *s, const struct buf *rows, struct buf *out);
@@ -268,6 +269,8 @@ struct spiller *spill_new(struct embedded *e);
 void spill_submit(struct embedded *e, struct ph_store_request *r);
 /* Removes the content file of r (tag in r->want), then answers it. */
 void spill_discard(struct embedded *e, struct ph_store_request *r, int status);
+/* Removes content files that no message refers to; keep: they go to quarantine. */
+void spill_sweep(struct embedded *e, bool keep);
 bool spill_cycle(struct spiller *s);
 int  spill_start(struct spiller *s);
 void spill_stop(struct spiller *s);

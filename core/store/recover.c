@@ -431,39 +431,6 @@ read_segment(struct recovery *rec)
 	}
 }
 
-/* "<id>-<tag>" */
-static void
-file_met(void *arg, const char *name)
-{
-	struct recovery *rec = arg;
-	struct embedded *e = rec->e;
-	char path[STORE_PATH], kept[STORE_PATH], *end;
-	size_t n = strlen(name);
-	struct ph_msgid id;
-	struct entry *entry;
-	unsigned long tag;
-	bool needed;
-
-	if (n != PH_MSGID_TEXT - 1 + 9 || name[PH_MSGID_TEXT - 1] != '-' ||
-	    id_parse((struct ph_str){ name, PH_MSGID_TEXT - 1 }, &id) != 0)
-		return;
-	tag = strtoul(name + PH_MSGID_TEXT, &end, 16);
-	if (*end != '\0' || tag == e->tag)      /* of this life */
-		return;
-	pthread_mutex_lock(&e->lock);
-	entry = table_get(&e->table, id);
-	needed = entry != NULL && entry->tag == tag;
-	pthread_mutex_unlock(&e->lock);
-	if (needed)
-		return;
-	(void)snprintf(path, sizeof path, "%s/%s", e->large, name);
-	(void)snprintf(kept, sizeof kept, "%s/%s", e->quarantine, name);
-	if (!rec->damage)
-		(void)e->io->unlink(path);      /* at worst met again at the next start */
-	else
-		(void)e->io->rename(path, kept);
-}
-
 static void
 finish(struct embedded *e)
 {
@@ -476,7 +443,7 @@ finish(struct embedded *e)
 		else if (rec->old[i]->rows.len > 0)
 			seal_old(e, rec->old[i]);
 	if (!e->cfg.readonly)
-		(void)e->io->list(e->large, file_met, rec);
+		spill_sweep(e, rec->damage);
 	pthread_mutex_lock(&e->lock);
 	recover_free(e);
 	atomic_store(&e->scanned, true);

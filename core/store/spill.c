@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/id.h"
@@ -222,6 +223,48 @@ spill_cycle(struct spiller *s)
 			ph_post(&s->e->urgent, n);
 	}
 	return true;
+}
+
+struct sweep { struct embedded *e; bool keep; };
+
+/* "<id>-<tag>": of an earlier life, and no message refers to it? */
+static void
+file_met(void *arg, const char *name)
+{
+	const struct sweep *sweep = arg;
+	struct embedded *e = sweep->e;
+	char path[STORE_PATH], kept[STORE_PATH], *end;
+	const struct entry *entry;
+	struct ph_msgid id;
+	unsigned long tag;
+	bool needed;
+
+	if (strlen(name) != PH_MSGID_TEXT - 1 + 9 || name[PH_MSGID_TEXT - 1] != '-' ||
+	    id_parse((struct ph_str){ name, PH_MSGID_TEXT - 1 }, &id) != 0)
+		return;
+	tag = strtoul(name + PH_MSGID_TEXT, &end, 16);
+	if (*end != '\0' || tag == e->tag)
+		return;
+	pthread_mutex_lock(&e->lock);
+	entry = table_get(&e->table, id);
+	needed = entry != NULL && entry->tag == tag;
+	pthread_mutex_unlock(&e->lock);
+	if (needed)
+		return;
+	(void)snprintf(path, sizeof path, "%s/%s", e->large, name);
+	(void)snprintf(kept, sizeof kept, "%s/%s", e->quarantine, name);
+	if (sweep->keep)
+		(void)e->io->rename(path, kept);        /* else met again at the next start */
+	else
+		(void)e->io->unlink(path);
+}
+
+void
+spill_sweep(struct embedded *e, bool keep)
+{
+	struct sweep sweep = { e, keep };
+
+	(void)e->io->list(e->large, file_met, &sweep);  /* a matter of tidiness only */
 }
 
 static void *
