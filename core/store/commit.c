@@ -368,6 +368,18 @@ lazies_due(const struct embedded *e, int64_t now)
 	    (e->appends.first != NULL || now >= e->lazy_due || atomic_load(&e->closing));
 }
 
+/* Recovery is through: from now on segments may be emptied and let go. */
+static void
+all_known(struct embedded *e)
+{
+	pthread_mutex_lock(&e->lock);
+	for (size_t i = 0; i < e->nsegments; i++)
+		if (e->segments[i]->live > e->most)
+			e->most = e->segments[i]->live;
+	pthread_mutex_unlock(&e->lock);
+	e->saw_scanned = e->check_retire = e->check_compact = true;
+}
+
 bool
 commit_cycle(struct embedded *e)
 {
@@ -394,7 +406,7 @@ commit_cycle(struct embedded *e)
 	if (!atomic_load(&e->scanned))
 		return did;
 	if (!e->saw_scanned)
-		e->saw_scanned = e->check_retire = e->check_compact = true;
+		all_known(e);
 	if (e->check_retire && now >= e->retire_retry && segment_retire(e))
 		did = true;
 	return compact_step(e, now) || did;

@@ -287,6 +287,21 @@ below(const char *dir, const char *name)
 	return p;
 }
 
+/* The spool's own name is durable before anything in it is promised. */
+static void
+sync_parent(struct embedded *e)
+{
+	char *parent = mem_strdup(e->dir), *slash = strrchr(parent, '/');
+
+	if (slash == parent)
+		slash[1] = '\0';
+	else if (slash != NULL)
+		*slash = '\0';
+	/* may not be ours to open; then whoever made the spool saw to it */
+	(void)e->io->syncdir(slash != NULL ? parent : ".");
+	free(parent);
+}
+
 static int
 take_spool(struct embedded *e, char *why, size_t why_size)
 {
@@ -300,6 +315,7 @@ take_spool(struct embedded *e, char *why, size_t why_size)
 			(void)snprintf(why, why_size, "%s cannot be made: %s", e->dir, strerror(-rc));
 			return embedded_error(rc);
 		}
+		sync_parent(e);
 	}
 	if (io->untrusted(e->dir, e->cfg.readonly, why, why_size) != NULL)
 		return PH_EPERM;

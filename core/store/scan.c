@@ -14,6 +14,7 @@
 #include "store/embedded.h"
 
 #define WINDOW (1u << 20)
+#define PAGE 4096u
 
 struct window {
 	struct embedded *e;
@@ -64,39 +65,42 @@ look(struct window *w, uint64_t off, uint64_t n)
 	return n <= w->len ? w->p : NULL;
 }
 
-/* Whether a whole valid record stands at off. span: what its header claims, 0
- * when that is not valid either. */
-static const uint8_t *
+enum { NOTHING, HEADER_ONLY, WHOLE };
+
+/* What stands at off.  *skip: where the next may begin, from off; behind what its
+ * header claims, or on the next page when this one cannot be read. */
+static int
 record_at(struct window *w, uint64_t nonce, uint64_t off, uint32_t after_seq, struct record *r,
-    uint64_t *span)
+    const uint8_t **body, uint64_t *skip)
 {
 	const uint8_t *p = look(w, off, RECORD_HEADER);
 
-	*span = 0;
+	*skip = p != NULL ? RECORD_ALIGN : PAGE - off % PAGE;
 	if (p == NULL || !record_get(p, record_seed(nonce, off), r) || r->seq <= after_seq ||
 	    r->batch > off || record_span(r->length) > w->limit - off)
-		return NULL;
-	*span = record_span(r->length);
-	p = look(w, off, *span);
+		return NOTHING;
+	*skip = record_span(r->length);
+	p = look(w, off, *skip);
 	if (p == NULL || !record_body_ok(r, p + RECORD_HEADER, record_seed(nonce, off)))
-		return NULL;
-	return p + RECORD_HEADER;
+		return HEADER_ONLY;
+	*body = p + RECORD_HEADER;
+	return WHOLE;
 }
 
 /* Up to where was the segment certainly synced? */
 static uint64_t
 proof_behind(struct window *w, uint64_t nonce, uint64_t off, struct scan_result *out)
 {
-	uint64_t synced = 0, span;
+	uint64_t synced = 0, skip;
+	const uint8_t *body;
 	struct record r;
 
-	while (off + RECORD_HEADER <= w->limit) {
-		bool good = record_at(w, nonce, off, out->seq, &r, &span) != NULL;
+	for (; off + RECORD_HEADER <= w->limit; off += skip) {
+		int what = record_at(w, nonce, off, out->seq, &r, &body, &skip);
 
-		out->torn |= span != 0;
-		if (good && r.batch > synced)
+		out->torn |= what != NOTHING;
+		if (what == WHOLE && r.batch > synced)
 			synced = r.batch;
-		off += good ? span : RECORD_ALIGN;
 	}
 	return synced;
 }
@@ -106,21 +110,20 @@ scan_segment(struct embedded *e, const struct segment *s, uint64_t limit, uint64
     scan_fn *fn, damage_fn *damage, void *arg, struct scan_result *out)
 {
 	struct window w = { .e = e, .fd = s->fd, .limit = limit < s->size ? limit : s->size };
-	uint64_t off = SEGMENT_START, bad = 0, span;
+	uint64_t off = SEGMENT_START, bad = 0, skip;
 	bool looked = false;
+	const uint8_t *body;
 	struct record r;
 
 	*out = (struct scan_result){ .end = SEGMENT_START };
 	while (off + RECORD_HEADER <= w.limit) {
-		const uint8_t *body = record_at(&w, s->nonce, off, out->seq, &r, &span);
-
-		if (body != NULL) {
+		if (record_at(&w, s->nonce, off, out->seq, &r, &body, &skip) == WHOLE) {
 			if (bad != 0)
 				damage(arg, bad, off);
 			bad = 0;
 			fn(arg, &r, body, off);
 			out->seq = r.seq;
-			off += span;
+			off += skip;
 			out->end = off;
 			continue;
 		}
@@ -132,7 +135,7 @@ scan_segment(struct embedded *e, const struct segment *s, uint64_t limit, uint64
 		}
 		if (bad >= synced)
 			break;
-		off += span != 0 ? span : RECORD_ALIGN;
+		off += skip;
 	}
 	if (bad != 0 && bad < synced)
 		damage(arg, bad, synced < w.limit ? synced : w.limit);
