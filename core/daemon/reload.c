@@ -5,6 +5,7 @@
  */
 #include "daemon/daemon.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,13 @@ daemon_load(const char *path, const char *plugin_dir, struct diags *d)
 	mistaken = cfg->mistaken;
 	if (plugin_dir != NULL)
 		cfg->settings.plugin_dir = arena_strndup(&cfg->arena, plugin_dir, strlen(plugin_dir));
+	if (cfg->settings.user != NULL && cfg->settings.user[0] != '\0' &&
+	    getpwnam(cfg->settings.user) == NULL) {
+		struct diag *w = diag_add(d, DIAG_WARNING, option_place(cfg->root, "user"), "user",
+		    "there is no account \"%s\" on this machine", cfg->settings.user);
+		diag_hint(d, w, "create it: useradd --system --shell /usr/sbin/nologin %s",
+		    cfg->settings.user);
+	}
 	g = generation_check(cfg, d);
 	if (mistaken)
 		generation_free_unset(&g);
