@@ -104,8 +104,9 @@ static const struct ph_option store_rows[] = {
 	    .doc = "The size of one file of the store. Space is given back by the file, once no message in "
 	    "it is left."),
 	PH_OPT(struct store_settings, spill_above, "spill-above",
-	    .dflt = "256K", .min = "4K", .max = "64M",
-	    .doc = "From what size on a message has a file of its own, written while it arrives. It bounds "
+	    .dflt = "2M", .min = "4K", .max = "64M",
+	    .doc = "From what size on a message has a file of its own, written while it arrives. Smaller ones "
+	    "share syncs with others and leave from memory, at the price of so much memory a connection. It bounds "
 	    "the memory of a connection whatever the size of the message."),
 	PH_OPT(struct store_settings, reserve, "reserve",
 	    .dflt = "64M", .min = "0", .max = "1T",

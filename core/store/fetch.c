@@ -16,7 +16,7 @@
 #include "mail/content.h"
 #include "store/embedded.h"
 
-#define FILES 16
+#define FILES 64                /* more than there usually are connections with a large message */
 #define PART_MOST (1u << 20)
 #define IDLE_MS 1000            /* then open files are closed, so that removed ones free their space */
 
@@ -255,8 +255,9 @@ file_of(struct fetcher *f, struct ph_msgid id, struct file **out)
 	return rc;
 }
 
-/* Takes bytes of the file at `from` into its checksum.  When they do not follow
- * what was taken before, two readers are at it: the file is read through once. */
+/* Takes bytes of the file at `from` into its checksum.  When they do not follow what was
+ * taken before - two readers, or the file was closed meanwhile in favour of others - it is
+ * read through once, with the part that completes it. */
 static int
 file_check(struct fetcher *f, struct file *file, uint64_t from, const char *p, uint64_t n)
 {
@@ -269,6 +270,8 @@ file_check(struct fetcher *f, struct file *file, uint64_t from, const char *p, u
 	if (from == file->summed) {
 		codec_sum_add(file->sum, p, n);
 		file->summed += n;
+	} else if (from + n < file->size) {
+		return 0;
 	} else {
 		whole = mem_alloc(PART_MOST);
 		codec_sum_start(file->sum, file->tag);
