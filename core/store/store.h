@@ -35,7 +35,7 @@ extern const struct store_io store_io_posix;
 struct store_config {
 	const char *dir;                /* the spool; made if missing (0700) */
 	uint64_t segment_size;          /* 64 MiB */
-	uint64_t spill_above;           /* 256 KiB: larger content is in its own file */
+	uint64_t spill_above;           /* larger content is in its own file */
 	uint64_t reserve;               /* free bytes below which room(false) is told */
 	int64_t  lazy_ms;               /* PROGRESS and REMOVE are durable within; 50 ms */
 	const struct store_io *io;      /* NULL: posix */

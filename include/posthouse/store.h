@@ -58,7 +58,7 @@ enum ph_store_op {
 	PH_STORE_PROGRESS,
 	/* The message is finished.  Lazy in the same way. done may be NULL. */
 	PH_STORE_REMOVE,
-	/* out: meta, progress, content (in memory when at most 256 KiB, else
+	/* out: meta, progress, content (in memory unless it came in parts; then
 	 * stored); PH_ENOENT, PH_ECORRUPT (then already in quarantine). */
 	PH_STORE_READ,
 	/* out: bytes of a stored content at offset, up to want. */
