@@ -290,6 +290,7 @@ spool: {small_disk}/spool
 control: {start.folder}/control
 store:
   segment-size: 4M
+  spill-above: 256K
   reserve: 2M
 plugins:
   - auth-anonymous
