@@ -133,7 +133,7 @@ logged(const char *a, const char *b, const char *c)
 /* --- what plugins did, in words --- */
 
 static char trace[2048];
-__attribute__((unused)) static void
+__attribute__((unused, format(printf, 1, 2))) static void
 traced(const char *fmt, ...)
 {
 	size_t n = strlen(trace);
