@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/plugin_command.h"
 
 static const struct cmd cmds[] = {
 	{ "run",     "run the relay in the foreground", cmd_run },
@@ -26,12 +27,15 @@ usage(FILE *f)
 	fprintf(f, "usage: posthouse COMMAND [OPTION ...]\n\n");
 	for (size_t i = 0; i < sizeof cmds / sizeof cmds[0]; i++)
 		fprintf(f, "  %-9s %s\n", cmds[i].name, cmds[i].summary);
+	plugin_command_list(f);
 	fprintf(f, "\n`posthouse COMMAND --help` tells the options of a command.\n");
 }
 
 int
 main(int argc, char **argv)
 {
+	int status;
+
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		usage(stderr);
@@ -47,6 +51,8 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof cmds / sizeof cmds[0]; i++)
 		if (strcmp(argv[1], cmds[i].name) == 0)
 			return cmds[i].run(argc - 1, argv + 1);
+	if (plugin_command(argc - 1, argv + 1, &status))
+		return status;
 	fprintf(stderr, "posthouse: there is no command \"%s\"\n\n", argv[1]);
 	usage(stderr);
 	return EX_USAGE;

@@ -8,10 +8,38 @@
 
 #include "config/settings.h"
 
+static const struct ph_choice listen_tls[] = {
+	{ "off", LISTEN_TLS_OFF, "STARTTLS is not announced" },
+	{ "offered", LISTEN_TLS_OFFERED, "STARTTLS is announced, where a plugin supplies it" },
+	{ "required", LISTEN_TLS_REQUIRED, "mail is taken only after STARTTLS" },
+	{ "implicit", LISTEN_TLS_IMPLICIT, "TLS from the first byte, as on port 465 (RFC 8314)" },
+	{ NULL, 0, NULL }
+};
+static const struct ph_choice listen_auth[] = {
+	{ "off", LISTEN_AUTH_OFF, "AUTH is not announced" },
+	{ "optional", LISTEN_AUTH_OPTIONAL, "clients may log in, where a plugin supplies it" },
+	{ "required", LISTEN_AUTH_REQUIRED, "mail is taken only after a login" },
+	{ NULL, 0, NULL }
+};
+
 static const struct ph_option listen_rows[] = {
 	PH_OPT(struct listen_settings, address, "address", .required = true,
 	    .doc = "Where to listen, as address:port. \"*:25\" means all addresses of IPv4 and IPv6; "
 	    "an IPv6 address stands in brackets, \"[::1]:25\". Both need quotes in YAML."),
+	PH_OPT_CHOICE(struct listen_settings, tls, "tls", listen_tls,
+	    .dflt = "offered",
+	    .doc = "Transport security of this address. The plugin tls supplies it."),
+	PH_OPT_CHOICE(struct listen_settings, auth, "auth", listen_auth,
+	    .dflt = "optional",
+	    .doc = "Whether clients may or must log in at this address. The plugins auth-basic, "
+	    "auth-windows and auth-oauth2 supply the mechanisms."),
+	PH_OPT(struct listen_settings, mechanisms, "mechanisms", .max_items = 32,
+	    .doc = "The SASL mechanisms that are offered at this address, such as [PLAIN, LOGIN]. By default "
+	    "all that the plugins supply. Mechanisms that give the password away are offered only "
+	    "inside TLS in any case."),
+	PH_OPT(struct listen_settings, max_auth_failures, "max-auth-failures",
+	    .dflt = "3", .min = "1", .max = "1000", .unit = "failed logins",
+	    .doc = "After how many failed logins a connection is closed with 421."),
 	PH_OPT(struct listen_settings, max_message_size, "max-message-size",
 	    .dflt = "50M", .min = "1K", .max = "2G",
 	    .doc = "The largest message that is accepted, announced with SIZE (RFC 1870). A larger one is "

@@ -7,6 +7,8 @@
 
 #include "config/option.h"
 
+enum listen_tls { LISTEN_TLS_OFF, LISTEN_TLS_OFFERED, LISTEN_TLS_REQUIRED, LISTEN_TLS_IMPLICIT };
+enum listen_auth { LISTEN_AUTH_OFF, LISTEN_AUTH_OPTIONAL, LISTEN_AUTH_REQUIRED };
 struct listen_settings {
 	const char *address;            /* "127.0.0.1:2525", "[::]:25", "*:25" */
 	ph_size  max_message_size;
@@ -15,6 +17,10 @@ struct listen_settings {
 	ph_duration timeout_command, timeout_data, greet_delay;
 	bool     accept_bare_newline;
 	const char *greeting;
+	int tls;                        /* enum listen_tls */
+	int auth;                       /* enum listen_auth */
+	struct ph_strings mechanisms;   /* of SASL; empty: all there are */
+	int64_t max_auth_failures;
 };
 struct queue_settings {
 	struct ph_durations retry, probe;

@@ -14,7 +14,8 @@ session_offer(struct session *s)
 {
 	if (s->gen->wp->gen->mechanisms.n == 0)
 		return;
-	s->smtp.mechanisms = sasl_offered(s->gen->wp, s->facts.tls, &s->arena);
+	s->smtp.mechanisms = sasl_offered(s->gen->wp, s->facts.tls, &s->listen->mechanisms,
+	    &s->arena);
 }
 
 void
@@ -25,6 +26,7 @@ session_tls(struct session *s)
 	const struct ph_secure *provider = secure_find(s->gen->wp, NULL, &pw);
 
 	want.listener = s->listen->address;
+	want.client = &s->facts.client;
 	conn_kick(s->conn);             /* the 220 goes out in the clear */
 	s->wait = FOR_TLS;
 	if (provider == NULL || conn_secure(s->conn, provider, pw, &want) != 0) {
@@ -91,7 +93,10 @@ session_sasl_outcome(struct session *s, const struct sasl_out *o)
 
 	switch (o->result) {
 	case PH_SASL_MORE:
-		codec_base64_encode(o->output, &b64);
+		if (o->prompts)
+			buf_addstr(&b64, o->output);
+		else
+			codec_base64_encode(o->output, &b64);
 		smtp_server_auth_challenge(&s->smtp, buf_view(&b64));
 		mem_wipe(b64.data, b64.cap);
 		buf_free(&b64);

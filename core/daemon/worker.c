@@ -241,9 +241,9 @@ worker_use(struct worker *w, struct generation *gen, const struct worker_listen 
 	g->listen = mem_calloc(n ? n : 1, sizeof *g->listen);
 	g->max_connections = (unsigned)gen->config->settings.max_connections;
 	arena_init(&g->arena, 256);
-	if (gen->mechanisms.n > 0)
-		mechanisms = sasl_offered(wp, true, &g->arena);
 	for (size_t i = 0; i < n; i++) {
+		mechanisms = gen->mechanisms.n == 0 ? STR("")
+		    : sasl_offered(wp, true, &v[i].settings.mechanisms, &g->arena);
 		g->listen[i] = v[i].settings;
 		g->smtp[i] = worker_smtp_config(gen, &v[i].settings, mechanisms);
 	}

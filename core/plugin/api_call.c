@@ -215,6 +215,20 @@ ph_client_login(const struct ph_call *call)
 }
 
 struct ph_str
+ph_client_mechanism(const struct ph_call *call)
+{
+	const struct facts *f = call->ps->facts;
+
+	return f != NULL && f->login.n > 0 ? or_nothing(f->mechanism) : nothing;
+}
+
+struct ph_str
+ph_client_certificate(const struct ph_call *call)
+{
+	return call->ps->facts != NULL ? or_nothing(call->ps->facts->tls_peer) : nothing;
+}
+
+struct ph_str
 ph_session_id(const struct ph_call *call)
 {
 	return call->ps->facts != NULL ? or_nothing(call->ps->facts->id) : nothing;

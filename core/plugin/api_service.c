@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "plugin/private.h"
 
 int64_t
@@ -207,4 +208,48 @@ ph_work(struct ph_worker *w, void (*work)(void *arg), void (*done)(void *arg), v
 		worker_plugins_drop(w->wp);
 	}
 	return rc;
+}
+
+/* --- small tools --- */
+
+int
+ph_base64_encode(struct ph_str in, char *out, size_t room)
+{
+	struct buf b = { 0 };
+	int n = PH_ELIMIT;
+
+	codec_base64_encode(in, &b);
+	if (b.len < room) {
+		n = (int)b.len;
+		if (b.len > 0)
+			memcpy(out, b.data + b.head, b.len);
+		out[b.len] = '\0';
+	}
+	if (b.data != NULL)
+		mem_wipe(b.data, b.cap);
+	buf_free(&b);
+	return n;
+}
+
+int
+ph_base64_decode(struct ph_str in, void *out, size_t room)
+{
+	struct buf b = { 0 };
+	int n = codec_base64_decode(in, &b);
+
+	if (n == 0) {
+		n = b.len <= room ? (int)b.len : PH_ELIMIT;
+		if (n > 0)
+			memcpy(out, b.data + b.head, b.len);
+	}
+	if (b.data != NULL)
+		mem_wipe(b.data, b.cap);
+	buf_free(&b);
+	return n;
+}
+
+void
+ph_wipe(void *p, size_t n)
+{
+	mem_wipe(p, n);
 }

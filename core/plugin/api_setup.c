@@ -3,9 +3,17 @@
  * complaints with a place, registering for hooks.  Providers: ask_*.c and
  * providers.c.
  */
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "base/fsutil.h"
+#include "plugin/instance.h"
 #include "plugin/private.h"
 
 static const struct { const char *name; bool decides; } hooks[PH_HOOK_COUNT] = {
@@ -40,6 +48,59 @@ const char *
 ph_setup_instance(const struct ph_setup *setup)
 {
 	return setup->inst->name;
+}
+
+const char *
+ph_setup_plugin_of(const struct ph_setup *setup, const char *instance)
+{
+	const struct instance *inst = generation_instance(setup->gen, instance);
+
+	return inst != NULL ? inst->plugin->name : NULL;
+}
+
+void
+instance_state_dir(const struct settings *set, const char *instance, char *out, size_t n)
+{
+	snprintf(out, n, "%s/state/%s", set->spool, instance);
+}
+
+/* It belongs to whom the daemon will run as, like the spool. */
+static int
+state_dir_make(const struct settings *set, const char *dir)
+{
+	const struct passwd *pw = geteuid() == 0 && set->user != NULL ? getpwnam(set->user) : NULL;
+	int rc = fs_mkdirs(dir, 0700);
+
+	if (rc == 0 && pw != NULL) {
+		const char *slash = strrchr(dir, '/');
+		char *parent = mem_strndup(dir, (size_t)(slash - dir));
+
+		if (chown(parent, pw->pw_uid, pw->pw_gid) != 0 ||
+		    chown(dir, pw->pw_uid, pw->pw_gid) != 0)
+			rc = -errno;
+		free(parent);
+	}
+	return rc;
+}
+
+const char *
+ph_setup_state_dir(struct ph_setup *setup)
+{
+	const struct settings *set = &setup->gen->config->settings;
+	char dir[PATH_MAX];
+	int rc;
+
+	if (setup->phase != SETUP_SETUP) {
+		setup_complain(setup, NULL, "asks for its state directory outside setup");
+		return NULL;
+	}
+	instance_state_dir(set, setup->inst->name, dir, sizeof dir);
+	rc = state_dir_make(set, dir);
+	if (rc != 0) {
+		setup_complain(setup, NULL, "cannot make %s: %s", dir, strerror(-rc));
+		return NULL;
+	}
+	return arena_strndup(&setup->gen->config->arena, dir, strlen(dir));
 }
 
 static void complain_v(struct ph_setup *s, enum diag_severity sev, const char *option,

@@ -29,8 +29,10 @@ void route_cancel(struct ph_route **r);
 struct sasl_out {
 	enum ph_sasl_result result;
 	struct ph_str output, identity;
+	struct ph_str user;             /* the name claimed so far, "" unknown */
 	const char *problem;            /* for the log, NULL none */
 	bool has_output;
+	bool prompts;                   /* output is text for the 334, not to be encoded */
 };
 struct ph_sasl;
 /* side, name: which mechanism; client side: hop, whose auth names the instance. NULL: nobody
@@ -45,12 +47,17 @@ bool sasl_step(struct ph_sasl *x, struct ph_str input, bool has_input, struct sa
 void sasl_set_binding(struct ph_sasl *x,
                       int (*binding)(void *arg, const char *type, uint8_t *out, size_t *len),
                       void *arg);
+/* Client side: who is connected to; name must live as long as the exchange. */
+void sasl_set_remote(struct ph_sasl *x, struct ph_str name, uint16_t port);
 void sasl_end(struct ph_sasl **x);      /* cancels a wait; wipes; answered is not called any more */
 /* Server side: such a mechanism is there, but only inside TLS: 538 (RFC 4954 4). */
 bool sasl_needs_tls(struct worker_plugins *wp, struct ph_str name);
-/* "PLAIN LOGIN" offered with or without TLS (cleartext ones only inside). In arena. */
-struct ph_str sasl_offered(struct worker_plugins *wp, bool secure, struct arena *arena);
-/* Client side: the strongest we have of those the remote offers for this hop; {NULL,0} none. */
+/* "PLAIN LOGIN" offered with or without TLS (cleartext ones only inside), of only's when that is
+ * not empty. In arena. */
+struct ph_str sasl_offered(struct worker_plugins *wp, bool secure, const struct ph_strings *only,
+                           struct arena *arena);
+/* Client side: of those the remote offers, the first in the hop's list, or without a list the
+ * strongest; {NULL,0} none. */
 struct ph_str sasl_choose(struct worker_plugins *wp, const struct ph_next_hop *hop,
                           struct ph_str offered, bool secure);
 

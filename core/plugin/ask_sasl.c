@@ -12,7 +12,7 @@
 #include "plugin/ask.h"
 #include "plugin/private.h"
 
-enum { SASL_WAIT_MS = 60 * 1000, LOGIN_MAX = 255 };
+enum { SASL_WAIT_MS = 60 * 1000, LOGIN_MAX = 255, PROMPT_MAX = 64 };
 
 struct sasl_note { struct ph_note note; struct ph_sasl *x; enum ph_sasl_result result; };
 
@@ -28,7 +28,11 @@ struct ph_sasl {
 	int (*binding)(void *arg, const char *type, uint8_t *out, size_t *len);
 	void *binding_arg;
 	struct buf input, output;
-	bool has_input, has_output;
+	bool has_input, has_output, prompts;    /* prompts: output is text, not to be encoded */
+	struct ph_str remote_name;      /* client side; borrowed */
+	uint16_t remote_port;
+	char user[LOGIN_MAX + 1];       /* claimed */
+	size_t user_n;
 	char login[LOGIN_MAX + 1];
 	size_t login_n;
 	char problem[MAX_REASON + 1];
@@ -73,7 +77,32 @@ ph_sasl_output(struct ph_sasl *x, struct ph_str bytes)
 	if (bytes.n > 0)
 		buf_addstr(&x->output, bytes);
 	x->has_output = true;
+	x->prompts = false;
 	return 0;
+}
+
+int
+ph_sasl_prompt(struct ph_sasl *x, const char *text)
+{
+	size_t n = strnlen(text, PROMPT_MAX + 1);
+
+	if (n > PROMPT_MAX || x->m->side != PH_SERVER)
+		return PH_EINVAL;
+	for (size_t i = 0; i < n; i++)
+		if (text[i] < 0x20 || text[i] > 0x7E)
+			return PH_EINVAL;
+	if (ph_sasl_output(x, str_make(text, n)) != 0)
+		return PH_ELIMIT;
+	x->prompts = true;
+	return 0;
+}
+
+void
+ph_sasl_user(struct ph_sasl *x, struct ph_str claimed)
+{
+	x->user_n = claimed.n < LOGIN_MAX ? claimed.n : LOGIN_MAX;
+	if (x->user_n > 0)
+		memcpy(x->user, claimed.p, x->user_n);
 }
 
 int
@@ -147,6 +176,24 @@ ph_sasl_hop(const struct ph_sasl *x)
 	return x->hop;
 }
 
+struct ph_str
+ph_sasl_remote_name(const struct ph_sasl *x)
+{
+	return x->remote_name.p != NULL ? x->remote_name : STR("");
+}
+
+uint16_t
+ph_sasl_remote_port(const struct ph_sasl *x)
+{
+	return x->remote_port;
+}
+
+struct ph_str
+ph_sasl_certificate(const struct ph_sasl *x)
+{
+	return x->facts != NULL && x->facts->tls_peer.p != NULL ? x->facts->tls_peer : STR("");
+}
+
 struct ph_ticket
 ph_sasl_ticket(struct ph_sasl *x)
 {
@@ -196,8 +243,9 @@ conclude(struct ph_sasl *x, enum ph_sasl_result result, struct sasl_out *o)
 		result = PH_SASL_TRY_LATER;
 	}
 	*o = (struct sasl_out){ .result = result, .problem = x->problem[0] ? x->problem : NULL,
-	                        .has_output = x->has_output, .output = STR(""),
-	                        .identity = STR("") };
+	                        .has_output = x->has_output, .prompts = x->prompts,
+	                        .output = STR(""), .identity = STR(""),
+	                        .user = str_make(x->user, x->user_n) };
 	if (x->has_output && x->output.len > 0)
 		o->output = buf_view(&x->output);
 	if (result == PH_SASL_DONE)
@@ -257,7 +305,7 @@ sasl_step(struct ph_sasl *x, struct ph_str input, bool has_input, struct sasl_ou
 	}
 	buf_wipe(&x->input);
 	buf_wipe(&x->output);
-	x->has_output = false;
+	x->has_output = x->prompts = false;
 	x->has_input = has_input;
 	x->problem[0] = '\0';
 	if (input.n <= MAX_SASL) {
@@ -364,6 +412,13 @@ sasl_set_binding(struct ph_sasl *x,
 }
 
 void
+sasl_set_remote(struct ph_sasl *x, struct ph_str name, uint16_t port)
+{
+	x->remote_name = name;
+	x->remote_port = port;
+}
+
+void
 sasl_end(struct ph_sasl **xp)
 {
 	struct ph_sasl *x = *xp;
@@ -394,8 +449,18 @@ word_in(const char *words, size_t n, const char *word)
 	return false;
 }
 
+static bool
+name_in(const struct ph_strings *names, const char *name)
+{
+	for (size_t i = 0; i < names->n; i++)
+		if (str_iis(str_of(names->v[i]), name))
+			return true;
+	return false;
+}
+
 struct ph_str
-sasl_offered(struct worker_plugins *wp, bool secure, struct arena *arena)
+sasl_offered(struct worker_plugins *wp, bool secure, const struct ph_strings *only,
+             struct arena *arena)
 {
 	const struct provided_list *l = &wp->gen->mechanisms;
 	struct buf out = { 0 };
@@ -405,6 +470,7 @@ sasl_offered(struct worker_plugins *wp, bool secure, struct arena *arena)
 		const struct ph_mechanism *m = l->v[i].ops;
 
 		if (m->side != PH_SERVER || (m->cleartext && !secure) ||
+		    (only->n > 0 && !name_in(only, m->name)) ||
 		    word_in(out.data, out.len, m->name))
 			continue;
 		if (out.len > 0)
@@ -417,21 +483,35 @@ sasl_offered(struct worker_plugins *wp, bool secure, struct arena *arena)
 	return kept;
 }
 
+/* What the hop's list says goes first; without one, strength decides. */
+static size_t
+rank(const struct ph_next_hop *hop, const struct ph_mechanism *m)
+{
+	if (hop->mechanisms.n == 0)
+		return m->strength > 0 ? (size_t)m->strength + 1 : 1;
+	for (size_t i = 0; i < hop->mechanisms.n; i++)
+		if (str_iis(str_of(hop->mechanisms.v[i]), m->name))
+			return hop->mechanisms.n - i;
+	return 0;
+}
+
 struct ph_str
 sasl_choose(struct worker_plugins *wp, const struct ph_next_hop *hop, struct ph_str offered,
             bool secure)
 {
 	const struct provided_list *l = &wp->gen->mechanisms;
 	const struct ph_mechanism *best = NULL;
+	size_t best_rank = 0;
 
 	for (size_t i = 0; i < l->n && hop->auth != NULL; i++) {
 		const struct ph_mechanism *m = l->v[i].ops;
 
 		if (m->side == PH_CLIENT && (secure || !m->cleartext) &&
 		    strcmp(hop->auth, l->v[i].inst->name) == 0 &&
-		    word_in(offered.p, offered.n, m->name) &&
-		    (best == NULL || m->strength > best->strength))
+		    word_in(offered.p, offered.n, m->name) && rank(hop, m) > best_rank) {
 			best = m;
+			best_rank = rank(hop, m);
+		}
 	}
 	return best != NULL ? str_of(best->name) : (struct ph_str){ NULL, 0 };
 }

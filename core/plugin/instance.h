@@ -14,6 +14,8 @@ unsigned instance_check(struct generation *g, struct instance *inst, struct diag
 /* Afterwards the configuration is read-only. */
 unsigned instance_setup(struct generation *g, struct instance *inst, struct diags *d);
 void     instance_teardown(struct generation *g, struct instance *inst);
+/* Where an instance of that name keeps what outlives a restart; nothing is made. */
+void     instance_state_dir(const struct settings *set, const char *instance, char *out, size_t n);
 /* Wipes secrets, gives back pages and file. */
 void     instance_free(struct instance *inst);
 

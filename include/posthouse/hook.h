@@ -88,6 +88,10 @@ PH_API bool          ph_client_is_esmtp(const struct ph_call *call);
 PH_API bool          ph_client_is_tls(const struct ph_call *call);
 /* "" when nobody logged in; "anonymous" is not a login. */
 PH_API struct ph_str ph_client_login(const struct ph_call *call);
+/* How it logged in: "PLAIN"; "" when nobody did. */
+PH_API struct ph_str ph_client_mechanism(const struct ph_call *call);
+/* The verified name in the client's certificate; "" without one. */
+PH_API struct ph_str ph_client_certificate(const struct ph_call *call);
 PH_API struct ph_str ph_session_id(const struct ph_call *call);
 
 /* --- the transaction (views live as long as the transaction) --- */

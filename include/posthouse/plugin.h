@@ -17,6 +17,7 @@
 PH_BEGIN_DECLS
 
 struct ph_setup;        /* check and setup phase */
+struct ph_command;      /* command.h */
 struct ph_worker;       /* worker open and close, loop services */
 
 struct ph_worker_scope {
@@ -48,6 +49,7 @@ struct ph_plugin {
 	int  (*setup)(struct ph_setup *setup);
 	void (*teardown)(struct ph_setup *setup);
 	const char *version;    /* the plugin's own; NULL: the daemon's */
+	const struct ph_command *commands;      /* command.h; ends with PH_COMMAND_END; may be NULL */
 };
 
 #ifndef __cplusplus
@@ -64,6 +66,11 @@ struct ph_plugin {
  * for what check itself refuses; in setup plugins may still fill fields. */
 PH_API void *ph_setup_config(struct ph_setup *setup);
 PH_API const char *ph_setup_instance(const struct ph_setup *setup);   /* its name in the file */
+/* The plugin of the instance of that name in the same file, NULL when there is none. */
+PH_API const char *ph_setup_plugin_of(const struct ph_setup *setup, const char *instance);
+/* setup: a directory of this instance's own inside the spool, mode 0700, made when first asked
+ * for, where it may keep what must outlive a restart.  NULL: it cannot be made (complained). */
+PH_API const char *ph_setup_state_dir(struct ph_setup *setup);
 /* Report a mistake at an option's place in the file; the phase then fails
  * whatever it returns.  option NULL: the instance itself. */
 PH_API void ph_complain(struct ph_setup *setup, const char *option, const char *fmt, ...)

@@ -7,6 +7,7 @@
 #include <posthouse/reply.h>
 #include <posthouse/hook.h>
 #include <posthouse/plugin.h>
+#include <posthouse/command.h>
 #include <posthouse/service.h>
 #include <posthouse/provider.h>
 #include <posthouse/store.h>

@@ -35,6 +35,14 @@ struct ph_next_hop {
 	const char *login;              /* user name for the site's key and the log */
 	void *data;                     /* the plugin's own, given to its client providers */
 	bool allow_loopback;            /* a name may resolve to this machine */
+	/* What the providers of transport security and logins need to know; NULL: theirs. */
+	bool tls_implicit;              /* TLS from the first byte (RFC 8314 3.3), no STARTTLS */
+	const char *tls_name;           /* to verify and to ask for (SNI); NULL: the host's name */
+	const char *tls_ca_file;        /* PEM; who may have signed the host's certificate */
+	const char *tls_certificate, *tls_key;  /* PEM; shown when the host asks for one */
+	const char *tls_minimum;        /* "1.2" */
+	struct ph_strings mechanisms;   /* client mechanisms in order of preference; empty: strongest first */
+	struct ph_secret password;      /* for login; lives as long as the generation */
 };
 
 struct ph_route;        /* one question: a message and its pending recipients */
@@ -79,6 +87,7 @@ struct ph_secure_want {                 /* what the core asks for */
 	struct ph_str name;             /* client: the host to verify and SNI */
 	const struct ph_next_hop *hop;  /* client: else NULL */
 	const char *listener;           /* server: address as configured */
+	const struct ph_addr *client;   /* server: who connects; lives as long as the layer */
 };
 struct ph_secure_io {                   /* one pump step; the provider moves the marks */
 	const uint8_t *cipher_in; size_t cipher_in_len;         /* consumed: advance */
@@ -94,6 +103,10 @@ struct ph_secure_facts {                /* views live as long as the layer */
 	struct ph_str peer_name;        /* verified certificate name, "" else */
 	bool verified;
 	struct ph_str problem;          /* why a handshake or verification failed, for people */
+	/* The other side's certificate, verified or not; "" and 0 when it showed none. */
+	struct ph_str subject, issuer, names;   /* names: those it is valid for, by ", " */
+	int64_t expires;                /* its notAfter, seconds since 1970 */
+	bool resumed;                   /* an earlier session was taken up again */
 };
 struct ph_secure {
 	uint32_t size;
@@ -123,6 +136,12 @@ PH_API bool          ph_sasl_has_initial(const struct ph_sasl *x);
 PH_API int           ph_sasl_output(struct ph_sasl *x, struct ph_str bytes) PH_MUST_USE;
 PH_API int           ph_sasl_identity(struct ph_sasl *x, struct ph_str login) PH_MUST_USE;
 PH_API void          ph_sasl_problem(struct ph_sasl *x, const char *text);  /* for the log only */
+/* The name that the client claims, as soon as it is known and before it is believed: for the
+ * log and for slowing down who guesses passwords. */
+PH_API void          ph_sasl_user(struct ph_sasl *x, struct ph_str claimed);
+/* Instead of ph_sasl_output, server side: the text of the first 334 as it is, not base64
+ * ("NTLM supported", MS-SMTPNTLM 2.2).  Clients that sent no initial response read past it. */
+PH_API int           ph_sasl_prompt(struct ph_sasl *x, const char *text) PH_MUST_USE;
 PH_API void         *ph_sasl_data(struct ph_sasl *x);   /* state_size bytes, zeroed */
 PH_API const void   *ph_sasl_config(const struct ph_sasl *x);
 PH_API void         *ph_sasl_worker_data(const struct ph_sasl *x);
@@ -131,6 +150,11 @@ PH_API bool          ph_sasl_is_secure(const struct ph_sasl *x);
 PH_API int           ph_sasl_binding(struct ph_sasl *x, const char *type, uint8_t *out, size_t *len);
 PH_API const struct ph_addr     *ph_sasl_client_addr(const struct ph_sasl *x);  /* server side */
 PH_API const struct ph_next_hop *ph_sasl_hop(const struct ph_sasl *x);          /* client side */
+/* client side: the host that is connected to, as it was looked up, and the port */
+PH_API struct ph_str ph_sasl_remote_name(const struct ph_sasl *x);
+PH_API uint16_t      ph_sasl_remote_port(const struct ph_sasl *x);
+/* server side: the verified name of the client's certificate, "" without (SASL EXTERNAL) */
+PH_API struct ph_str ph_sasl_certificate(const struct ph_sasl *x);
 PH_API struct ph_ticket ph_sasl_ticket(struct ph_sasl *x);
 PH_API int  ph_sasl_done(struct ph_ticket ticket, enum ph_sasl_result result);
 

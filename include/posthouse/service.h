@@ -50,6 +50,14 @@ PH_API void ph_conn_close(struct ph_conn **c);  /* closed() is not called */
 PH_API int ph_work(struct ph_worker *w, void (*work)(void *arg), void (*done)(void *arg),
                    void *arg) PH_MUST_USE;
 
+/* --- small tools that every protocol needs --- */
+/* RFC 4648 4, with padding and without line breaks.  Bytes written (out is ended by NUL), or
+ * PH_ELIMIT when room is too small.  decode: strict, PH_EINVAL. */
+PH_API int ph_base64_encode(struct ph_str in, char *out, size_t room) PH_MUST_USE;
+PH_API int ph_base64_decode(struct ph_str in, void *out, size_t room) PH_MUST_USE;
+/* Overwrites what must not stay in memory; not optimised away. */
+PH_API void ph_wipe(void *p, size_t n);
+
 /* --- helper processes --- */
 /*
  * A pool of child processes that answer requests over stdin/stdout.  A helper
