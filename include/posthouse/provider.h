@@ -169,6 +169,8 @@ struct ph_mechanism {
 	enum ph_sasl_result (*step)(struct ph_sasl *x);
 	void (*end)(struct ph_sasl *x); /* also while waiting: cancel */
 	ph_duration limit;              /* one step; 0: 60 s */
+	bool needs_tls;                 /* offered only inside TLS (channel binding) */
+	bool needs_certificate;         /* server: offered only to clients with a verified one */
 };
 PH_API int ph_provide_mechanism(struct ph_setup *setup, const struct ph_mechanism *m) PH_MUST_USE;
 
