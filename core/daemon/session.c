@@ -107,6 +107,10 @@ session_timer(struct timer *t)
 		timer_start(s->w->loop, t, smtp_server_timeout_ms(&s->smtp));
 		return;
 	}
+	if (s->wait == FOR_TLS) {
+		session_tls_failed(s, STR("the handshake took too long"));
+		return;
+	}
 	left = s->deadline - loop_now(s->w->loop);
 	if (left > 0) {         /* progress was made meanwhile */
 		timer_start(s->w->loop, t, left);
@@ -392,6 +396,10 @@ session_conn_closed(struct conn *c, void *arg, int status)
 		s->left = true;         /* half-closed, perhaps: it may still read our reply */
 		return;
 	}
+	if (s->wait == FOR_TLS) {
+		session_tls_failed(s, STR("the client left in the middle of the handshake"));
+		return;
+	}
 	session_close(s, status == PH_ECLOSED ? "client left" : ph_strerror(status));
 }
 
@@ -409,21 +417,38 @@ static const struct conn_events session_events = {
 
 /* Refused before there is a session: one line, then gone. */
 static void
-session_turn_away(struct worker *w, struct stream *stream, enum ph_reply reply,
-                  const struct ph_addr *client)
+session_turn_away(struct worker *w, const struct listen_settings *ls, struct stream *stream,
+                  enum ph_reply reply, const struct ph_addr *client)
 {
 	struct buf out = { 0 };
 	struct iovec iov;
 
-	reply_write(&out, reply, NULL);
-	iov.iov_base = out.data + out.head;
-	iov.iov_len = out.len;
-	(void)stream_write(stream, &iov, 1);    /* best effort: it is closed either way */
-	buf_free(&out);
+	if (ls->tls != LISTEN_TLS_IMPLICIT) {   /* who waits for a handshake would not understand */
+		reply_write(&out, reply, NULL);
+		iov.iov_base = out.data + out.head;
+		iov.iov_len = out.len;
+		(void)stream_write(stream, &iov, 1);    /* best effort: it is closed either way */
+		buf_free(&out);
+	}
 	stream_close(&stream);
 	log_event(PH_WARN, &w->log, "smtp.refused", LOG_A("client", client),
 	    LOG_C("reply", ph_reply_text(reply)), LOG_C("option",
 	    reply == PH_R_TOO_MANY_CONNS ? "max-connections" : "listen.max-connections-per-address"));
+}
+
+void
+session_greet(struct session *s)
+{
+	struct ph_str none = { NULL, 0 };
+
+	if (s->listen->greet_delay.ms > 0) {
+		s->wait = FOR_GREET;
+		timer_start(s->w->loop, &s->timer, s->listen->greet_delay.ms);
+		return;
+	}
+	session_run(s, &none);
+	if (!s->closing && s->wait == FOR_NOTHING)
+		conn_pause(s->conn, false);
 }
 
 void
@@ -443,7 +468,7 @@ session_new(struct worker *w, size_t door, struct stream *stream)
 		bool all = ls->max_connections_per_address == 0 ||
 		    mine <= ls->max_connections_per_address;
 		worker_session_ended(w, &client);
-		session_turn_away(w, stream, all ? PH_R_TOO_MANY_CONNS : PH_R_TOO_MANY_FROM_YOU,
+		session_turn_away(w, ls, stream, all ? PH_R_TOO_MANY_CONNS : PH_R_TOO_MANY_FROM_YOU,
 		    &client);
 		return;
 	}
@@ -475,15 +500,17 @@ session_new(struct worker *w, size_t door, struct stream *stream)
 	log_event(PH_INFO, &s->log, "smtp.connected", LOG_A("client", &client));
 	s->conn = conn_new(w->loop, stream, MAX_INPUT, &session_events, s);
 	if (plug_session_open(&s->plug) != 0) {
+		if (ls->tls == LISTEN_TLS_IMPLICIT) {
+			session_close(s, "a plugin failed");
+			return;
+		}
 		smtp_server_end(&s->smtp, PH_R_SHUTTING_DOWN);
 		session_run(s, &none);
 		return;
 	}
 	session_offer(s);
-	if (ls->greet_delay.ms > 0) {
-		s->wait = FOR_GREET;
-		timer_start(w->loop, &s->timer, ls->greet_delay.ms);
-		return;
-	}
-	session_run(s, &none);
+	if (ls->tls == LISTEN_TLS_IMPLICIT)
+		session_tls(s);
+	else
+		session_greet(s);
 }

@@ -54,6 +54,7 @@ void session_new(struct worker *w, size_t door, struct stream *stream);
 void session_close(struct session *s, const char *why);
 void session_shutdown(struct session *s);       /* 421 as soon as it is between messages */
 void session_run(struct session *s, struct ph_str *in);
+void session_greet(struct session *s);          /* greets, or waits for greet-delay first */
 /* An answer that had been waited for has been given to the engine: go on. */
 void session_resume(struct session *s);
 bool session_idle(const struct session *s);     /* no message is being received or stored */
@@ -69,6 +70,7 @@ bool session_need_id(struct session *s);
 /* session_auth.c: SASL and STARTTLS */
 void session_offer(struct session *s);          /* mechanisms for EHLO as things are now */
 void session_tls(struct session *s);
+void session_tls_failed(struct session *s, struct ph_str fallback);
 void session_secured(struct session *s, int status);
 void session_auth_begin(struct session *s, const struct smtp_request *req);
 void session_auth_step(struct session *s, struct ph_str base64);

@@ -8,60 +8,95 @@
 #include "base/codec.h"
 #include "base/str.h"
 
-/* Mechanisms that give the password away are offered only inside TLS. */
+enum { HANDSHAKE_MS = 60 * 1000 };
+
+/* Some mechanisms are offered only inside TLS, or only to who showed a certificate. */
 void
 session_offer(struct session *s)
 {
-	if (s->gen->wp->gen->mechanisms.n == 0)
+	enum sasl_over over = s->facts.tls_peer.n > 0 ? SASL_OVER_CERTIFICATE
+	    : s->facts.tls ? SASL_OVER_TLS : SASL_OVER_CLEAR;
+
+	if (!s->smtp.cfg->offer_auth)
 		return;
-	s->smtp.mechanisms = sasl_offered(s->gen->wp, s->facts.tls, &s->listen->mechanisms,
-	    &s->arena);
+	s->smtp.mechanisms = sasl_offered(s->gen->wp, over, &s->listen->mechanisms, &s->arena);
 }
 
+static int64_t
+session_handshake_ms(const struct session *s)
+{
+	int64_t ms = smtp_server_timeout_ms(&s->smtp);
+
+	return ms < HANDSHAKE_MS ? ms : HANDSHAKE_MS;
+}
+
+/* Behind the 220 of STARTTLS, or first of all on a listener with implicit TLS. */
 void
 session_tls(struct session *s)
 {
 	struct ph_secure_want want = { .size = sizeof want, .side = PH_SERVER };
 	struct ph_worker *pw = NULL;
-	const struct ph_secure *provider = secure_find(s->gen->wp, NULL, &pw);
+	const struct ph_secure *provider = secure_server(s->gen->wp, &pw);
+	int64_t limit = session_handshake_ms(s);
 
 	want.listener = s->listen->address;
 	want.client = &s->facts.client;
 	conn_kick(s->conn);             /* the 220 goes out in the clear */
 	s->wait = FOR_TLS;
 	if (provider == NULL || conn_secure(s->conn, provider, pw, &want) != 0) {
-		s->wait = FOR_NOTHING;
-		smtp_server_secured(&s->smtp, false);
-		session_close(s, "no transport security");
+		session_tls_failed(s, STR("the plugin for it refused"));
+		return;
 	}
+	s->deadline = loop_now(s->w->loop) + limit;
+	timer_start(s->w->loop, &s->timer, limit);
+}
+
+/* The handshake came to nothing: there is nobody to give a reply to. */
+void
+session_tls_failed(struct session *s, struct ph_str fallback)
+{
+	struct ph_secure_facts tf = { 0 };
+
+	(void)conn_facts(s->conn, &tf);
+	log_event(PH_WARN, &s->log, "tls.failed", LOG_A("client", &s->facts.client),
+	    LOG_C("listener", s->listen->address),
+	    LOG_S("why", tf.problem.n > 0 ? tf.problem : fallback));
+	s->wait = FOR_NOTHING;
+	smtp_server_secured(&s->smtp, false);
+	session_close(s, "handshake failed");
 }
 
 void
 session_secured(struct session *s, int status)
 {
 	struct ph_secure_facts tf = { 0 };
+	bool starts = s->smtp.state == SMTP_GREET;
 
 	if (s->closing)
 		return;
-	(void)conn_facts(s->conn, &tf);
 	if (status != 0) {
-		log_event(PH_WARN, &s->log, "tls.failed", LOG_A("client", &s->facts.client),
-		    LOG_S("why", tf.problem));
-		session_close(s, "handshake failed");
+		session_tls_failed(s, STR("the handshake failed"));
 		return;
 	}
+	(void)conn_facts(s->conn, &tf);
+	timer_stop(s->w->loop, &s->timer);
 	s->facts.tls = true;
 	s->facts.tls_version = arena_str(&s->arena, tf.version);
 	s->facts.tls_cipher = arena_str(&s->arena, tf.cipher);
 	s->facts.tls_peer = arena_str(&s->arena, tf.peer_name);
 	/* RFC 3207 4.2: nothing learnt in the clear is believed any longer. */
 	s->facts.login = s->facts.mechanism = (struct ph_str){ NULL, 0 };
-	log_event(PH_INFO, &s->log, "tls.opened", LOG_S("version", tf.version),
-	    LOG_S("cipher", tf.cipher));
+	s->facts.admitted = s->plug.admitted = false;
+	log_event(PH_INFO, &s->log, "tls.opened", LOG_A("client", &s->facts.client),
+	    LOG_S("version", tf.version), LOG_S("cipher", tf.cipher),
+	    LOG_I("resumed", tf.resumed), LOG_S("certificate", tf.peer_name));
 	session_offer(s);
 	smtp_server_secured(&s->smtp, true);
 	s->wait = FOR_NOTHING;
-	session_resume(s);
+	if (starts)
+		session_greet(s);
+	else
+		session_resume(s);
 }
 
 static int

@@ -144,8 +144,11 @@ worker_smtp_config(const struct generation *gen, const struct listen_settings *l
 		.max_hops = (uint32_t)set->max_hops,
 		.timeout_command_ms = ls->timeout_command.ms,
 		.timeout_data_ms = ls->timeout_data.ms,
-		.offer_tls = gen->secures.n > 0,
-		.offer_auth = gen->mechanisms.n > 0,
+		.offer_tls = secure_serves(gen) &&
+		    (ls->tls == LISTEN_TLS_OFFERED || ls->tls == LISTEN_TLS_REQUIRED),
+		.require_tls = ls->tls == LISTEN_TLS_REQUIRED || ls->tls == LISTEN_TLS_IMPLICIT,
+		.offer_auth = ls->auth != LISTEN_AUTH_OFF && mechanisms.n > 0,
+		.require_auth = ls->auth == LISTEN_AUTH_REQUIRED,
 		.accept_bare_newline = ls->accept_bare_newline,
 		.offer_chunking = true, .offer_pipelining = true,
 		.offer_smtputf8 = true, .offer_dsn = true,
@@ -243,7 +246,7 @@ worker_use(struct worker *w, struct generation *gen, const struct worker_listen 
 	arena_init(&g->arena, 256);
 	for (size_t i = 0; i < n; i++) {
 		mechanisms = gen->mechanisms.n == 0 ? STR("")
-		    : sasl_offered(wp, true, &v[i].settings.mechanisms, &g->arena);
+		    : sasl_offered(wp, SASL_OVER_CERTIFICATE, &v[i].settings.mechanisms, &g->arena);
 		g->listen[i] = v[i].settings;
 		g->smtp[i] = worker_smtp_config(gen, &v[i].settings, mechanisms);
 	}

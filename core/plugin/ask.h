@@ -36,7 +36,7 @@ struct sasl_out {
 };
 struct ph_sasl;
 /* side, name: which mechanism; client side: hop, whose auth names the instance. NULL: nobody
- * provides it, or it is a cleartext one and secure is false (sasl_needs_tls tells). */
+ * provides it, or what it needs (TLS, a certificate) is not there. */
 struct ph_sasl *sasl_begin(struct worker_plugins *wp, enum ph_side side, struct ph_str name,
                            const struct facts *facts, const struct ph_next_hop *hop,
                            bool secure, void (*answered)(void *arg, const struct sasl_out *o),
@@ -50,12 +50,12 @@ void sasl_set_binding(struct ph_sasl *x,
 /* Client side: who is connected to; name must live as long as the exchange. */
 void sasl_set_remote(struct ph_sasl *x, struct ph_str name, uint16_t port);
 void sasl_end(struct ph_sasl **x);      /* cancels a wait; wipes; answered is not called any more */
-/* Server side: such a mechanism is there, but only inside TLS: 538 (RFC 4954 4). */
-bool sasl_needs_tls(struct worker_plugins *wp, struct ph_str name);
-/* "PLAIN LOGIN" offered with or without TLS (cleartext ones only inside), of only's when that is
- * not empty. In arena. */
-struct ph_str sasl_offered(struct worker_plugins *wp, bool secure, const struct ph_strings *only,
-                           struct arena *arena);
+/* How a client is connected, for what may be offered to it; each includes those before it. */
+enum sasl_over { SASL_OVER_CLEAR, SASL_OVER_TLS, SASL_OVER_CERTIFICATE };
+/* "PLAIN LOGIN": what may be offered so (cleartext ones only inside TLS), of only's when that is
+ * not empty, in the order of the configuration. In arena. */
+struct ph_str sasl_offered(struct worker_plugins *wp, enum sasl_over over,
+                           const struct ph_strings *only, struct arena *arena);
 /* Client side: of those the remote offers, the first in the hop's list, or without a list the
  * strongest; {NULL,0} none. */
 struct ph_str sasl_choose(struct worker_plugins *wp, const struct ph_next_hop *hop,
@@ -64,5 +64,9 @@ struct ph_str sasl_choose(struct worker_plugins *wp, const struct ph_next_hop *h
 /* --- transport security: NULL none; name NULL: the only one --- */
 const struct ph_secure *secure_find(struct worker_plugins *wp, const char *name,
                                     struct ph_worker **out_w);
+
+/* Towards clients: the first in the file that can serve; NULL none. */
+const struct ph_secure *secure_server(struct worker_plugins *wp, struct ph_worker **out_w);
+bool secure_serves(const struct generation *g);
 
 #endif

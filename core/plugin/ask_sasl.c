@@ -370,12 +370,12 @@ mechanism_find(struct worker_plugins *wp, enum ph_side side, struct ph_str name,
 	return NULL;
 }
 
-bool
-sasl_needs_tls(struct worker_plugins *wp, struct ph_str name)
+/* What a client so connected may use. */
+static bool
+usable(const struct ph_mechanism *m, enum sasl_over over)
 {
-	const struct provided *p = mechanism_find(wp, PH_SERVER, name, NULL);
-
-	return p != NULL && ((const struct ph_mechanism *)p->ops)->cleartext;
+	return over >= SASL_OVER_CERTIFICATE ||
+	    (!m->needs_certificate && (over >= SASL_OVER_TLS || (!m->cleartext && !m->needs_tls)));
 }
 
 struct ph_sasl *
@@ -388,7 +388,9 @@ sasl_begin(struct worker_plugins *wp, enum ph_side side, struct ph_str name,
 	struct ph_sasl *x;
 
 	/* A secret is never spoken in the clear, whatever the caller forgot to look at. */
-	if (m == NULL || (m->cleartext && !secure))
+	if (m == NULL || ((m->cleartext || m->needs_tls) && !secure) ||
+	    (side == PH_SERVER && m->needs_certificate &&
+	    (facts == NULL || facts->tls_peer.n == 0)))
 		return NULL;
 	x = mem_calloc(1, sizeof *x + m->state_size);
 	x->wp = wp;
@@ -459,7 +461,7 @@ name_in(const struct ph_strings *names, const char *name)
 }
 
 struct ph_str
-sasl_offered(struct worker_plugins *wp, bool secure, const struct ph_strings *only,
+sasl_offered(struct worker_plugins *wp, enum sasl_over over, const struct ph_strings *only,
              struct arena *arena)
 {
 	const struct provided_list *l = &wp->gen->mechanisms;
@@ -469,7 +471,7 @@ sasl_offered(struct worker_plugins *wp, bool secure, const struct ph_strings *on
 	for (size_t i = 0; i < l->n; i++) {
 		const struct ph_mechanism *m = l->v[i].ops;
 
-		if (m->side != PH_SERVER || (m->cleartext && !secure) ||
+		if (m->side != PH_SERVER || !usable(m, over) ||
 		    (only->n > 0 && !name_in(only, m->name)) ||
 		    word_in(out.data, out.len, m->name))
 			continue;
@@ -506,7 +508,7 @@ sasl_choose(struct worker_plugins *wp, const struct ph_next_hop *hop, struct ph_
 	for (size_t i = 0; i < l->n && hop->auth != NULL; i++) {
 		const struct ph_mechanism *m = l->v[i].ops;
 
-		if (m->side == PH_CLIENT && (secure || !m->cleartext) &&
+		if (m->side == PH_CLIENT && (secure || (!m->cleartext && !m->needs_tls)) &&
 		    strcmp(hop->auth, l->v[i].inst->name) == 0 &&
 		    word_in(offered.p, offered.n, m->name) && rank(hop, m) > best_rank) {
 			best = m;

@@ -20,3 +20,29 @@ secure_find(struct worker_plugins *wp, const char *name, struct ph_worker **out_
 	}
 	return NULL;
 }
+
+static const struct provided *
+server_of(const struct generation *g)
+{
+	for (size_t i = 0; i < g->secures.n; i++)
+		if (!((const struct ph_secure *)g->secures.v[i].ops)->client_only)
+			return &g->secures.v[i];
+	return NULL;
+}
+
+const struct ph_secure *
+secure_server(struct worker_plugins *wp, struct ph_worker **out_w)
+{
+	const struct provided *p = server_of(wp->gen);
+
+	if (p == NULL)
+		return NULL;
+	*out_w = worker_of(wp, p->inst);
+	return p->ops;
+}
+
+bool
+secure_serves(const struct generation *g)
+{
+	return server_of(g) != NULL;
+}

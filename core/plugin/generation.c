@@ -7,6 +7,7 @@
 
 #include "base/abort.h"
 #include "base/str.h"
+#include "plugin/demand.h"
 #include "plugin/instance.h"
 #include "plugin/loader.h"
 
@@ -86,6 +87,8 @@ generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main,
 	g->main = main;
 	for (size_t i = 0; i < g->ninstances; i++)
 		errors += instance_setup(g, &g->instances[i], d);
+	if (errors == 0)
+		errors = demand_check(g, d);
 	if (errors == 0)
 		return 0;
 	for (size_t i = g->ninstances; i-- > 0;)

@@ -33,7 +33,7 @@ struct smtp_server_config {     /* one per listener and generation, shared, read
 	uint32_t max_errors;            /* then 421 */
 	uint32_t max_hops;
 	int64_t timeout_command_ms, timeout_data_ms;    /* RFC 5321 4.5.3.2 */
-	bool offer_tls, require_tls, offer_auth, require_auth;
+	bool offer_tls, require_tls, offer_auth, require_auth;  /* require_tls: implicit, too */
 	bool accept_bare_newline;       /* normalise instead of refusing */
 	bool offer_chunking, offer_pipelining, offer_smtputf8, offer_dsn;
 	struct ph_str mechanisms;       /* all there are, "PLAIN LOGIN"; those shown now are in

@@ -14,10 +14,10 @@ starttls_parse(struct smtp_server *s, struct smtp_command *cmd)
 
 	/* Behind a login there is something to lose: a session that somebody
 	 * else began in the clear must not become theirs inside TLS. */
-	if (!s->cfg->offer_tls)
-		reply = PH_R_NOT_OFFERED;
-	else if (s->facts->tls || s->facts->login.n != 0)
+	if (s->facts->tls || (s->cfg->offer_tls && s->facts->login.n != 0))
 		reply = PH_R_BAD_SEQUENCE;
+	else if (!s->cfg->offer_tls)
+		reply = PH_R_NOT_OFFERED;
 	else if (cmd->args.n != 0)
 		reply = PH_R_BAD_SYNTAX;
 	if (reply != PH_R_NONE) {

@@ -113,7 +113,7 @@ ehlo_apply(struct smtp_server *s)
 	else
 		keyword(s, true, "SIZE");
 	keyword(s, cfg->offer_tls && !s->facts->tls, "STARTTLS");
-	if (cfg->offer_auth && s->mechanisms.n != 0) {
+	if (cfg->offer_auth && s->mechanisms.n != 0 && (s->facts->tls || !cfg->require_tls)) {
 		buf_adds(&s->out, "250-AUTH ");
 		buf_addstr(&s->out, s->mechanisms);
 		buf_adds(&s->out, "\r\n");
@@ -318,6 +318,7 @@ server_read_command(struct smtp_server *s, struct ph_str *in, struct smtp_reques
 	bool after_data = s->p.data_refused;
 	struct ph_str line, rest;
 	size_t limit = s->cfg->max_line, n = 0;
+	bool auth;
 
 	/* observers of a refusal have seen them by now */
 	s->asking = NULL;
@@ -330,7 +331,8 @@ server_read_command(struct smtp_server *s, struct ph_str *in, struct smtp_reques
 		server_refuse(s, PH_R_NOT_SMTP, NULL);
 		return SERVER_GO_ON;
 	}
-	if (limit < AUTH_LINE_MAX && str_istarts(*in, "AUTH "))
+	auth = str_istarts(*in, "AUTH ");
+	if (limit < AUTH_LINE_MAX && auth)
 		limit = AUTH_LINE_MAX;
 	switch (server_line(s, in, limit, &line)) {
 	case 0:
@@ -339,7 +341,7 @@ server_read_command(struct smtp_server *s, struct ph_str *in, struct smtp_reques
 		s->p.data_refused = false;
 		if (after_data)
 			return no_command(s, true, NULL);
-		server_refuse(s, PH_R_LINE_TOO_LONG, NULL);
+		server_refuse(s, auth ? PH_R_AUTH_LINE_TOO_LONG : PH_R_LINE_TOO_LONG, NULL);
 		return SERVER_GO_ON;
 	default:
 		break;

@@ -118,6 +118,9 @@ struct ph_secure {
 	void (*close)(void *layer);
 	/* channel binding (RFC 5929, 9266); 0 or PH_ENOTSUP */
 	int  (*binding)(void *layer, const char *type, uint8_t *out, size_t *len);
+	/* It has no certificate to show: STARTTLS is not offered, listeners that need TLS are a
+	 * mistake.  Among several instances the first that can serve does. */
+	bool client_only;
 };
 PH_API int ph_provide_secure(struct ph_setup *setup, const struct ph_secure *secure) PH_MUST_USE;
 
