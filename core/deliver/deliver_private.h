@@ -106,6 +106,7 @@ struct link {
 	struct buf over_why;
 	struct ph_sasl *sasl;
 	struct ph_str mechanism; bool auth_said;        /* AUTH has left */
+	bool auth_again;                /* on this connection: a login was refused and tried anew */
 	struct timer timer;
 	int64_t deadline, armed;
 	uint64_t submitted, finished;

@@ -106,7 +106,7 @@ hang_up(struct link *l)
 	if (l->conn != NULL)
 		conn_close(&l->conn, l->client != NULL);
 	smtp_client_free(&l->client);
-	l->secure = l->shaking = false;
+	l->secure = l->shaking = l->auth_again = false;
 }
 
 /* The host will not do: the next one, or the end of the link. */

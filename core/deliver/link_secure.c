@@ -154,8 +154,14 @@ void
 link_auth_failed(struct link *l, int code, struct ph_str text)
 {
 	struct buf why = { 0 };
+	bool anew = sasl_refused(l->sasl, code) && !l->auth_again;
 
 	sasl_end(&l->sasl);
+	if (anew) {
+		l->auth_again = true;
+		link_auth(l, l->mechanism);
+		return;
+	}
 	/* 535 and 534 are about the credentials (RFC 4954 6); the other hosts
 	 * would be asked with the same ones. */
 	buf_adds(&why, "login refused: ");

@@ -49,6 +49,8 @@ void sasl_set_binding(struct ph_sasl *x,
                       void *arg);
 /* Client side: who is connected to; name must live as long as the exchange. */
 void sasl_set_remote(struct ph_sasl *x, struct ph_str name, uint16_t port);
+/* Client side: the host answered with this code. true: a new exchange may be tried, once. */
+bool sasl_refused(struct ph_sasl *x, int code);
 void sasl_end(struct ph_sasl **x);      /* cancels a wait; wipes; answered is not called any more */
 /* How a client is connected, for what may be offered to it; each includes those before it. */
 enum sasl_over { SASL_OVER_CLEAR, SASL_OVER_TLS, SASL_OVER_CERTIFICATE };

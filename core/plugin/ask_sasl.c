@@ -420,6 +420,12 @@ sasl_set_remote(struct ph_sasl *x, struct ph_str name, uint16_t port)
 	x->remote_port = port;
 }
 
+bool
+sasl_refused(struct ph_sasl *x, int code)
+{
+	return x != NULL && !x->over && x->m->refused != NULL && x->m->refused(x, code);
+}
+
 void
 sasl_end(struct ph_sasl **xp)
 {

@@ -174,6 +174,10 @@ struct ph_mechanism {
 	ph_duration limit;              /* one step; 0: 60 s */
 	bool needs_tls;                 /* offered only inside TLS (channel binding) */
 	bool needs_certificate;         /* server: offered only to clients with a verified one */
+	/* client: the host refused, with this code, what the exchange showed.  true: what was
+	 * remembered of it is dropped, and a new exchange on the same connection is worth one
+	 * more try before the login counts as refused.  end follows.  May be NULL. */
+	bool (*refused)(struct ph_sasl *x, int code);
 };
 PH_API int ph_provide_mechanism(struct ph_setup *setup, const struct ph_mechanism *m) PH_MUST_USE;
 
