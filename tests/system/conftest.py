@@ -286,3 +286,7 @@ def need(*programs):
     for p in programs:
         if shutil.which(p) is None:
             pytest.skip(f"{p} is not installed")
+
+
+# at the end: labs uses what stands above
+from labs import certificates, domain, exchange_peer, labs_folder, oauth_peer, postfix_dovecot    # noqa: E402,F401
