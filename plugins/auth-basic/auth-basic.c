@@ -1,6 +1,245 @@
-/* auth-basic.c - logins with a password. */
-#include <posthouse/posthouse.h>
+/*
+ * auth-basic.c - logins with a password or a certificate: options, setup, and the end.
+ */
+#include "basic.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "credentials.h"
+#include "users.h"
+
+struct complaint { struct ph_setup *setup; const char *option; };
+
+static void
+complain(void *arg, const char *text)
+{
+	struct complaint *c = arg;
+
+	ph_complain(c->setup, c->option, "%s", text);
+}
+
+static void
+warn(void *arg, const char *text)
+{
+	struct complaint *c = arg;
+
+	ph_warn(c->setup, c->option, "%s", text);
+}
+
+/* --- check --- */
+
+static void
+check_users(struct ph_setup *setup, const struct basic_cfg *cfg)
+{
+	static const uint8_t no_secret[SCRAM_KEY];
+	struct complaint c = { setup, "users" };
+	struct users *users = NULL;
+	int rc;
+
+	if (cfg->users == NULL) {
+		if (ph_setup_plugin_of(setup, "auth-pam") == NULL)
+			ph_warn(setup, NULL, "there is no users file; PLAIN and LOGIN need users: or "
+			    "another plugin that checks passwords, such as auth-pam");
+		return;
+	}
+	if (cfg->users[0] != '/') {
+		ph_complain(setup, "users", "\"%s\" is not a path that begins with /", cfg->users);
+		return;
+	}
+	/* Who checks need not be who runs: an unreadable file is a mistake only at the start. */
+	rc = users_read(cfg->users, no_secret, &users, NULL,
+	    access(cfg->users, R_OK) == 0 ? complain : warn, &c);
+	if (rc == PH_ENOENT)
+		ph_warn(setup, "users", "%s does not exist yet; nobody can log in until "
+		    "`posthouse user add NAME` makes it", cfg->users);
+	users_unref(&users);
+}
+
+static int
+basic_check(struct ph_setup *setup)
+{
+	const struct basic_cfg *cfg = ph_setup_config(setup);
+	const char *domain = cfg->default_domain;
+
+	if (domain != NULL && (domain[0] == '\0' || strlen(domain) > 200 ||
+	    strpbrk(domain, "@ \t\\") != NULL))
+		ph_complain(setup, "default-domain", "\"%s\" is not a domain; write example.com",
+		    domain);
+	if (cfg->allow_cleartext)
+		ph_warn(setup, "allow-cleartext", "passwords may cross the network unencrypted");
+	(void)mechanisms_check(setup, cfg);
+	check_users(setup, cfg);
+	return 0;
+}
+
+/* --- setup --- */
+
+/* Kept across restarts: a made-up salt that changes would tell who does not exist. */
+static void
+find_secret(struct ph_setup *setup, uint8_t secret[SCRAM_KEY])
+{
+	const char *dir = ph_setup_state_dir(setup);
+	char path[4096];
+	struct stat st;
+	int fd;
+
+	if (dir == NULL || snprintf(path, sizeof path, "%s/unknown-users.key", dir) >= (int)sizeof path)
+		return;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0) {
+		uint8_t kept[SCRAM_KEY];
+
+		if (read(fd, kept, sizeof kept) == sizeof kept)
+			memcpy(secret, kept, sizeof kept);
+		close(fd);
+		return;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return;
+	/* to whom the directory belongs, who will read it at a reload */
+	if (write(fd, secret, SCRAM_KEY) != SCRAM_KEY || fsync(fd) != 0 ||
+	    (geteuid() == 0 && stat(dir, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) != 0))
+		(void)unlink(path);
+	close(fd);
+}
+
+static void
+state_free(struct basic_state **sp)
+{
+	struct basic_state *st = *sp;
+
+	*sp = NULL;
+	if (st == NULL)
+		return;
+	watched_free(&st->users);
+	watched_free(&st->senders);
+	ph_wipe(st, sizeof *st);
+	free(st);
+}
+
+static int
+state_new(struct ph_setup *setup, struct basic_cfg *cfg)
+{
+	struct complaint c = { setup, "users" };
+	struct basic_state *st = calloc(1, sizeof *st);
+	int rc;
+
+	cfg->state = st;
+	if (st == NULL)
+		return PH_ENOMEM;
+	if ((rc = scram_random(st->secret, sizeof st->secret)) != 0)
+		return rc;
+	find_secret(setup, st->secret);
+	st->users = watched_new(&users_kind, cfg->users, st->secret, users_empty(st->secret));
+	if (st->users == NULL)
+		return PH_ENOMEM;
+	rc = cfg->users != NULL ? watched_load(st->users, complain, &c) : 0;
+	return rc == PH_ENOENT ? 0 : rc;
+}
+
+static int
+basic_setup(struct ph_setup *setup)
+{
+	struct basic_cfg *cfg = ph_setup_config(setup);
+	int rc = state_new(setup, cfg);
+
+	if (rc == 0 && cfg->users != NULL)
+		rc = ph_provide_checker(setup, &users_checker);
+	if (rc == 0)
+		rc = mechanisms_setup(setup, cfg);
+	if (rc != 0)
+		state_free(&cfg->state);
+	else
+		ph_rules_admission(setup);
+	return rc;
+}
+
+static void
+basic_teardown(struct ph_setup *setup)
+{
+	struct basic_cfg *cfg = ph_setup_config(setup);
+
+	state_free(&cfg->state);
+}
+
+static int
+basic_open(struct ph_worker *w, void *data)
+{
+	const struct basic_cfg *cfg = ph_worker_config(w);
+	struct basic_worker *mine = data;
+
+	watch_begin(&mine->users, cfg->users != NULL ? cfg->state->users : NULL, w);
+	watch_begin(&mine->senders, cfg->state->senders, w);
+	return 0;
+}
+
+static void
+basic_close(struct ph_worker *w, void *data)
+{
+	struct basic_worker *mine = data;
+
+	(void)w;
+	watch_end(&mine->users);
+	watch_end(&mine->senders);
+}
+
+#define OPT(field, key, ...) PH_OPT(struct basic_cfg, field, key, __VA_ARGS__)
+
+static const struct ph_choice schemes[] = {
+	{ "yescrypt", SCHEME_YESCRYPT, "the best that crypt(3) has" },
+	{ "bcrypt", SCHEME_BCRYPT, "for files that other programs read, too" },
+	{ "sha512", SCHEME_SHA512, "for files that other programs read, too" },
+	{ "sha256", SCHEME_SHA256, "for files that other programs read, too" },
+	{ "scram", SCHEME_SCRAM, "no hash, only the verifier of SCRAM-SHA-256" },
+	{ NULL, 0, NULL },
+};
+
+static const struct ph_option basic_options[] = {
+	OPT(users, "users",
+	    .doc = "File of those who may log in, kept by `posthouse user`: one line each, with the "
+	           "hash of the password and the verifier for SCRAM. It must be readable by the "
+	           "account that the relay runs as and closed to others; changes are taken at once. "
+	           "Without it passwords are checked by other plugins, such as auth-pam, and SCRAM is "
+	           "not offered."),
+	OPT(mechanisms, "mechanisms",
+	    .dflt = "[SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN, EXTERNAL]", .max_items = 10,
+	    .doc = "Which of its mechanisms the plugin has at all. A listener's mechanisms: says "
+	           "which of them are offered there. SCRAM-SHA-256-PLUS and EXTERNAL are offered "
+	           "inside TLS only, EXTERNAL only to clients with a verified certificate."),
+	OPT(default_domain, "default-domain",
+	    .doc = "Domain of names that come without one: bob logs in as bob@DOMAIN. Without it names "
+	           "are taken as they are."),
+	OPT(allow_cleartext, "allow-cleartext", .dflt = "no",
+	    .doc = "Whether PLAIN and LOGIN are offered outside TLS, too. Whoever can listen on the "
+	           "way then has the passwords."),
+	OPT(checks_at_once, "checks-at-once", .dflt = "64", .min = "1", .max = "10000",
+	    .unit = "checks",
+	    .doc = "Password checks against the users file that may be under way or wait for a "
+	           "processor, of the whole daemon; with more, clients are told to try later (454)."),
+	PH_OPT_CHOICE(struct basic_cfg, scheme, "scheme", schemes, .dflt = "yescrypt",
+	    .doc = "Kind of hash that `posthouse user` writes. What stands in the file already is "
+	           "understood whatever this says."),
+	OPT(iterations, "iterations", .dflt = "100000", .min = "4096", .max = "10000000",
+	    .unit = "iterations",
+	    .doc = "Iterations of the SCRAM verifiers that `posthouse user` writes. More of them make "
+	           "a stolen file less useful; every client has to count them at each login."),
+	PH_OPT_END
+};
 
 PH_PLUGIN(auth_basic,
-	.summary = "logins with a password",
-	.doc     = "Logins with a password.");
+	.summary     = "logins with a password, and with a certificate",
+	.doc         = "Offers PLAIN, LOGIN, SCRAM-SHA-256 and EXTERNAL to clients, checks passwords "
+	               "against a users file or by other plugins, and rules which login may use which "
+	               "sender address.",
+	.options     = basic_options,
+	.config_size = sizeof(struct basic_cfg),
+	.worker      = { sizeof(struct basic_worker), basic_open, basic_close },
+	.check       = basic_check,
+	.setup       = basic_setup,
+	.teardown    = basic_teardown);
