@@ -55,7 +55,7 @@ ph_setup_plugin_of(const struct ph_setup *setup, const char *instance)
 {
 	const struct instance *inst = generation_instance(setup->gen, instance);
 
-	return inst != NULL ? inst->plugin->name : NULL;
+	return inst != NULL && inst->plugin != NULL ? inst->plugin->name : NULL;
 }
 
 void

@@ -61,16 +61,16 @@ generation_check(struct config_file *config, struct diags *d)
 	g->ninstances = config->nplugins;
 	g->instances = mem_calloc(g->ninstances + 1, sizeof *g->instances);
 	for (size_t i = 0; i < g->ninstances; i++) {
-		struct instance *inst = &g->instances[i];
-		unsigned wrong;
-
-		inst->index = i;
-		wrong = instance_load(inst, &config->plugins[i], dir, config, d);
-		/* check sees only options that could be read */
-		if (wrong == 0)
-			wrong = instance_check(g, inst, d);
-		errors += wrong;
+		g->instances[i].index = i;
+		g->instances[i].wrong =
+		    instance_load(&g->instances[i], &config->plugins[i], dir, config, d);
+		errors += g->instances[i].wrong;
 	}
+	/* check sees only options that could be read, and every instance of the file, before
+	 * or after its own */
+	for (size_t i = 0; i < g->ninstances; i++)
+		if (g->instances[i].wrong == 0)
+			errors += instance_check(g, &g->instances[i], d);
 	if (errors == 0)
 		errors = slots_lay_out(g, d);
 	if (errors > 0)

@@ -22,6 +22,7 @@ struct instance {
 	size_t index;
 	void *config;                   /* pages of its own, read-only after setup */
 	size_t config_pages;            /* bytes mapped */
+	unsigned wrong;                 /* options that could not be read */
 	bool fail_continue, set_up;
 	size_t session_off, txn_off;    /* of its slots; (size_t)-1 none */
 };

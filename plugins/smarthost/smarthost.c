@@ -10,12 +10,15 @@
 
 #include <posthouse/posthouse.h>
 
+#include "secrecy.h"
+
 struct smarthost_cfg {
 	struct ph_endpoints hosts;
 	struct ph_strings domains;
 	int64_t port, connections, messages_per_connection, recipients_per_message;
 	ph_duration connect_timeout, idle_timeout;
 	bool allow_loopback;
+	struct secrecy_cfg secrecy;
 	struct ph_next_hop hop;         /* made from the above */
 };
 
@@ -93,6 +96,7 @@ smarthost_check(struct ph_setup *setup)
 			    "allow-loopback: yes", cfg->hosts.v[i].host);
 	for (size_t i = 0; i < cfg->domains.n; i++)
 		check_domain(setup, cfg->domains.v[i]);
+	secrecy_check(setup, &cfg->secrecy);
 	return 0;
 }
 
@@ -109,7 +113,8 @@ smarthost_setup(struct ph_setup *setup)
 		.size = sizeof cfg->hop,
 		.name = ph_setup_instance(setup),
 		.hosts = cfg->hosts,
-		.default_port = (uint16_t)cfg->port,
+		.default_port = (uint16_t)(cfg->port != 0 ? cfg->port
+		    : cfg->secrecy.implicit ? 465 : 25),
 		.connections = cfg->connections,
 		.messages_per_connection = cfg->messages_per_connection,
 		.recipients_per_message = cfg->recipients_per_message,
@@ -117,6 +122,7 @@ smarthost_setup(struct ph_setup *setup)
 		.idle_timeout = cfg->idle_timeout,
 		.allow_loopback = cfg->allow_loopback,  /* of names; an address is meant */
 	};
+	secrecy_fill(setup, &cfg->secrecy, &cfg->hop);
 	return ph_provide_router(setup, &smarthost_router);
 }
 
@@ -127,8 +133,9 @@ static const struct ph_option smarthost_options[] = {
 	    .doc = "Hosts to send to, in order of preference: the next one is tried when one cannot be "
 	           "reached or greets with 4xx. A name is looked up with its MX records, unless it is "
 	           "written in brackets or as an address."),
-	OPT(port, "port", .dflt = "25", .min = "1", .max = "65535",
-	    .doc = "Port of those hosts that are written without one."),
+	OPT(port, "port", .min = "1", .max = "65535",
+	    .doc = "Port of those hosts that are written without one. Without it 25, or 465 with "
+	           "tls-implicit."),
 	OPT(domains, "domains",
 	    .doc = "Recipient domains that go here, with a leading . or *. for the domains below; empty "
 	           "for all. Recipients of other domains are left to the instances that follow."),
@@ -146,6 +153,7 @@ static const struct ph_option smarthost_options[] = {
 	    .doc = "How long a connection without work is kept."),
 	OPT(allow_loopback, "allow-loopback", .dflt = "no",
 	    .doc = "Whether a host name may lead to this machine. Addresses may in any case."),
+	SECRECY_OPTIONS(struct smarthost_cfg, secrecy),
 	PH_OPT_END
 };
 
