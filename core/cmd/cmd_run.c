@@ -1,4 +1,4 @@
-/* cmd_run.c - `posthouse run`, `check`, `reload`, `version`: the life of the daemon. */
+/* cmd_run.c - `posthouse run`, `reload`, `version`: the life of the daemon. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -6,7 +6,6 @@
 #include "cmd/conf.h"
 #include "daemon/control_client.h"
 #include "daemon/daemon.h"
-#include "plugin/loader.h"
 
 struct run_opts { struct conf_opts conf; bool verbose; };
 
@@ -33,47 +32,9 @@ cmd_run(int argc, char **argv)
 	return daemon_run(&(struct daemon_args){ o.conf.config, o.conf.plugin_dir, o.verbose });
 }
 
-struct check_opts { struct conf_opts conf; bool quiet; };
+struct reload_opts { struct conf_opts conf; };
 
-static const struct opt check_rows[] = {
-	CONF_OPTS(struct check_opts, conf),
-	CONF_PLUGIN_OPTS(struct check_opts, conf),
-	OPT(struct check_opts, quiet, 'q', "quiet", NULL, "Say nothing when all is well."),
-	OPT_END
-};
-static const struct opt_command check_command = {
-	"check", "[OPTION ...]",
-	"Reads the configuration as `run` would, loads the plugins it names, lets each check its "
-	"options, and starts nothing.  Exits with 0, or with 78 when there are errors.",
-	check_rows, NULL
-};
-
-int
-cmd_check(int argc, char **argv)
-{
-	struct check_opts o = { 0 };
-	struct generation *g = NULL;
-	struct diags d;
-	int rc = opt_parse(&check_command, argc, argv, &o, NULL);
-
-	if (rc != OPT_GO_ON)
-		return rc;
-	diags_init(&d);
-	if (loader_init() == 0)
-		g = daemon_load(o.conf.config, o.conf.plugin_dir, &d);
-	rc = conf_report(&d, "configuration not usable");
-	if (g != NULL && rc == EX_OK && !o.quiet)
-		printf("%s: ok, %zu plugin%s\n", o.conf.config, g->ninstances,
-		    g->ninstances == 1 ? "" : "s");
-	if (g == NULL && rc == EX_OK)
-		rc = EX_CONFIG;
-	generation_free_unset(&g);
-	diags_free(&d);
-	loader_done();
-	return rc;
-}
-
-static const struct opt reload_rows[] = { CONF_OPTS(struct check_opts, conf), OPT_END };
+static const struct opt reload_rows[] = { CONF_OPTS(struct reload_opts, conf), OPT_END };
 static const struct opt_command reload_command = {
 	"reload", "[OPTION ...]",
 	"Makes the running relay take its configuration anew and waits for the outcome.  With a "
@@ -91,7 +52,7 @@ reload_row(void *arg, const struct fields *f)
 int
 cmd_reload(int argc, char **argv)
 {
-	struct check_opts o = { 0 };
+	struct reload_opts o = { 0 };
 	struct config_file *cfg;
 	struct fields req;
 	struct arena a;
