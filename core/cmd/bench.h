@@ -1,6 +1,11 @@
 /*
- * bench.h - what cmd_bench.c (command line, threads, report) and
- * bench_session.c (the dialogue of one connection) share.
+ * bench.h - what the files of the load generator share.
+ *
+ *   cmd_bench.c       command line, threads, the end
+ *   bench_session.c   connections and their bytes
+ *   bench_secure.c    their TLS, by the plugin
+ *   bench_dialogue.c  what is said
+ *   bench_report.c    what came of it
  */
 #ifndef CMD_BENCH_H
 #define CMD_BENCH_H
@@ -23,6 +28,8 @@ struct bench_opts {
 	ph_duration duration, timeout;
 	double rate;
 	bool no_pipelining, chunking, tolerate, json, latency;
+	bool tls, tls_implicit, tls_full, greet_only;
+	const char *plugin_dir;
 };
 
 struct bench_stats {
@@ -30,6 +37,8 @@ struct bench_stats {
 	uint64_t refused, lost;         /* messages: refused by the server; no reply came */
 	uint64_t rcpts_refused;         /* of messages that were taken for others */
 	uint64_t connects, connect_failures, idle_lost;
+	uint64_t handshakes, resumed;
+	char negotiated[80];            /* version and cipher of the first handshake */
 	uint64_t codes[BENCH_CODES];    /* refusing replies by code */
 	int64_t first_us, last_us;      /* first MAIL, last reply to a message; 0 none */
 	struct histogram latency;       /* us, from MAIL (with a rate: from when it was due) */
@@ -50,6 +59,7 @@ struct bench {
 	_Atomic unsigned idle_open;     /* idle connections past EHLO */
 	pthread_t main_thread;
 	FILE *ids;
+	struct generation *gen;         /* with the plugin tls; NULL: no TLS */
 };
 
 struct bench_session;
@@ -63,6 +73,10 @@ struct bench_worker {
 	struct list waiting;            /* for their turn under a rate */
 	struct timer pace, sweep;
 	double interval_us, due_us;     /* of this worker's share of the rate */
+	struct worker_plugins *plugins; /* NULL: no TLS */
+	const struct ph_secure *secure;
+	struct ph_worker *secure_worker;
+	uint64_t names;                 /* of hosts, made up so that no session is taken up again */
 	int which;                      /* of b->to: the address that answers */
 	struct codec_sum *sum;
 	struct ph_note wind_down, stop;
@@ -77,5 +91,7 @@ void bench_worker_start(struct bench_worker *w, unsigned active, unsigned idle);
 void bench_worker_wind_down(struct bench_worker *w);
 /* Closes what is open, counts what was under way as lost. The worker's thread. */
 void bench_worker_tear_down(struct bench_worker *w);
+/* Prints what all workers found; the exit status. */
+int bench_report(struct bench *b, struct bench_worker **workers);
 
 #endif

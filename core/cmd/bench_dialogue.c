@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/clock.h"
 #include "base/str.h"
+#include "cmd/bench_secure.h"
 #include "cmd/bench_session.h"
 
 static void
@@ -237,18 +238,49 @@ envelope_reply(struct bench_session *s, int code, struct ph_str line)
 	}
 }
 
-static void
+/* false: the session is not to be touched any more. */
+static bool
 hello_over(struct bench_session *s)
 {
 	struct bench_worker *w = s->w;
 
+	if (w->b->o->tls && s->layer == NULL) {
+		if ((s->offers & BENCH_OFFERS_STARTTLS) == 0) {
+			bench_session_lost(s, "STARTTLS is not offered");
+			return false;
+		}
+		say(s, STEP_STARTTLS, "STARTTLS\r\n");
+		return true;
+	}
 	if (!s->idle) {
-		next_message(s);
-		return;
+		if (w->b->o->greet_only)
+			bench_say_quit(s);
+		else
+			next_message(s);
+		return true;
 	}
 	s->step = STEP_HOLD;
 	atomic_fetch_add(&w->b->idle_open, 1);
 	bench_open_next_idle(w);
+	return true;
+}
+
+static void
+say_hello(struct bench_session *s)
+{
+	s->step = STEP_EHLO;
+	s->offers = 0;
+	queue_buf(s, &s->w->b->hello);
+}
+
+void
+bench_session_secured(struct bench_session *s)
+{
+	s->since_us = clock_mono_us();
+	if (s->w->b->o->tls)
+		say_hello(s);           /* RFC 3207 4.2: what was learnt before does not count */
+	else
+		s->step = STEP_GREETING;
 }
 
 void
@@ -260,6 +292,8 @@ bench_take_offer(struct bench_session *s, struct ph_str line)
 		s->offers |= BENCH_OFFERS_PIPELINING;
 	else if (str_iis(word, "CHUNKING"))
 		s->offers |= BENCH_OFFERS_CHUNKING;
+	else if (str_iis(word, "STARTTLS"))
+		s->offers |= BENCH_OFFERS_STARTTLS;
 }
 
 bool
@@ -283,19 +317,23 @@ bench_take_reply(struct bench_session *s, int code, struct ph_str line)
 			return false;
 		}
 		s->w->stats.connects++;
-		s->step = STEP_EHLO;
-		queue_buf(s, &s->w->b->hello);
+		say_hello(s);
 		return true;
 	case STEP_EHLO:
 		if (code / 100 == 2)
-			hello_over(s);
-		else
-			say(s, STEP_HELO, "HELO posthouse.invalid\r\n");
+			return hello_over(s);
+		say(s, STEP_HELO, "HELO posthouse.invalid\r\n");
 		return true;
 	case STEP_HELO:
-		if (code / 100 == 2) {
-			hello_over(s);
-			return true;
+		if (code / 100 == 2)
+			return hello_over(s);
+		note_refusal(s, code, line);
+		bench_session_lost(s, NULL);
+		return false;
+	case STEP_STARTTLS:
+		if (code == 220) {
+			s->step = STEP_HANDSHAKE;
+			return bench_secure_start(s);
 		}
 		note_refusal(s, code, line);
 		bench_session_lost(s, NULL);
@@ -312,6 +350,8 @@ bench_take_reply(struct bench_session *s, int code, struct ph_str line)
 		next_message(s);
 		return true;
 	case STEP_QUIT:
+		if (s->within)
+			message_taken(s);               /* --greet-only: that was all */
 		if (!s->last) {
 			bench_session_close(s);
 			bench_session_connect(s);

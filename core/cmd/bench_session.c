@@ -9,7 +9,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cmd/bench_secure.h"
 #include "cmd/bench_session.h"
+#include "net/layer.h"
 
 enum {
 	PAUSE_MS = 100,
@@ -35,6 +37,7 @@ bench_session_close(struct bench_session *s)
 {
 	list_del(&s->link);
 	timer_stop(s->w->loop, &s->pause);
+	bench_secure_end(s);
 	stream_close(&s->stream);
 	buf_free(&s->in);
 	s->nout = 0;
@@ -48,6 +51,7 @@ bench_session_over(struct bench_session *s)
 	struct bench *b = s->w->b;
 
 	bench_session_close(s);
+	s->within = false;
 	if (!s->idle && s->counted) {
 		s->counted = false;
 		if (atomic_fetch_sub(&b->active, 1) == 1)
@@ -120,12 +124,30 @@ connect_failed(struct bench_session *s, int status)
 	}
 }
 
+/* --greet-only: a connection counts as a message from its first moment.  false: all are made. */
+static bool
+claim_greeting(struct bench_session *s)
+{
+	struct bench_worker *w = s->w;
+
+	if (!w->b->o->greet_only || s->idle || s->within)
+		return true;
+	s->number = atomic_fetch_add_explicit(&w->b->next, 1, memory_order_relaxed);
+	if (s->number >= w->b->limit)
+		return false;
+	s->within = true;
+	s->began_us = clock_mono_us();
+	if (w->stats.first_us == 0)
+		w->stats.first_us = s->began_us;
+	return true;
+}
+
 void
 bench_session_connect(struct bench_session *s)
 {
 	struct bench_worker *w = s->w;
 
-	if (atomic_load(&w->b->stopping) && !s->idle) {
+	if ((atomic_load(&w->b->stopping) && !s->idle) || !claim_greeting(s)) {
 		bench_session_over(s);
 		return;
 	}
@@ -144,30 +166,41 @@ bench_session_connect(struct bench_session *s)
 
 /* --- bytes --- */
 
+/* Takes n bytes off what is to be sent. */
+static void
+advance(struct bench_session *s, size_t n)
+{
+	while (s->nout > 0 && n >= s->out[0].iov_len) {
+		n -= s->out[0].iov_len;
+		memmove(s->out, s->out + 1, (size_t)--s->nout * sizeof s->out[0]);
+	}
+	if (n > 0) {
+		s->out[0].iov_base = (char *)s->out[0].iov_base + n;
+		s->out[0].iov_len -= n;
+	}
+}
+
 void
 bench_session_flush(struct bench_session *s)
 {
-	while (s->nout > 0) {
-		ssize_t n = stream_write(s->stream, s->out, s->nout);
+	bool wants;
 
-		if (n == PH_EBUSY)
+	while (s->nout > 0 || s->layer != NULL) {
+		ssize_t n = s->layer != NULL ? bench_secure_write(s)
+		                             : stream_write(s->stream, s->out, s->nout);
+
+		if (n == PH_EBUSY || (n == 0 && s->layer != NULL))
 			break;
 		if (n < 0) {
 			bench_session_lost(s, ph_strerror((int)n));
 			return;
 		}
-		while (s->nout > 0 && (size_t)n >= s->out[0].iov_len) {
-			n -= (ssize_t)s->out[0].iov_len;
-			memmove(s->out, s->out + 1, (size_t)--s->nout * sizeof s->out[0]);
-		}
-		if (n > 0) {
-			s->out[0].iov_base = (char *)s->out[0].iov_base + n;
-			s->out[0].iov_len -= (size_t)n;
-		}
+		advance(s, (size_t)n);
 	}
-	if (s->wants_write != (s->nout > 0)) {
-		s->wants_write = s->nout > 0;
-		stream_watch(s->stream, s->wants_write ? STREAM_READ | STREAM_WRITE : STREAM_READ,
+	wants = s->layer != NULL ? s->layer->out.len > 0 : s->nout > 0;
+	if (s->wants_write != wants) {
+		s->wants_write = wants;
+		stream_watch(s->stream, wants ? STREAM_READ | STREAM_WRITE : STREAM_READ,
 		    session_ready, s);
 	}
 }
@@ -213,40 +246,69 @@ take_lines(struct bench_session *s, struct ph_str *in)
 	return true;
 }
 
-static void
-session_read(struct bench_session *s)
+/* false: the session is not to be touched any more. */
+static bool
+session_input(struct bench_session *s, char *buffer, size_t n)
 {
-	char *buffer = s->w->in;
-	struct ph_str in;
-	ssize_t n = stream_read(s->stream, buffer, BENCH_READ);
+	struct ph_str in = str_make(buffer, n);
 
-	if (n == PH_EBUSY)
-		return;
-	if (n <= 0) {
-		if (s->step == STEP_QUIT && s->last)
-			bench_session_over(s);
-		else
-			bench_session_lost(
-			    s, n == 0 ? "the server closed the connection" : ph_strerror((int)n));
-		return;
-	}
-	in = str_make(buffer, (size_t)n);
 	if (s->in.len > 0) {
-		buf_add(&s->in, buffer, (size_t)n);
+		buf_add(&s->in, buffer, n);
 		in = buf_view(&s->in);
 	}
 	if (!take_lines(s, &in))
-		return;
+		return false;
 	if (in.n > MAX_REPLY_LINE) {
 		bench_session_lost(s, "a reply line is too long");
-		return;
+		return false;
+	}
+	if (s->step == STEP_HANDSHAKE && in.n > 0) {    /* RFC 3207 4: TLS begins behind the 220 */
+		bench_session_lost(s, "more than a reply to STARTTLS");
+		return false;
 	}
 	if (s->in.len > 0)
 		buf_eat(&s->in, s->in.len - in.n);
 	else if (in.n > 0)
 		buf_add(&s->in, in.p, in.n);
-	if (s->step != STEP_CLOSED && s->nout > 0)
+	if (s->step != STEP_CLOSED && (s->nout > 0 || s->layer != NULL))
 		bench_session_flush(s);
+	return s->stream != NULL;
+}
+
+static void
+session_ended(struct bench_session *s, ssize_t n)
+{
+	char why[200];
+
+	if (s->step == STEP_QUIT && s->last)
+		bench_session_over(s);
+	else if (n == PH_EPROTO && s->layer != NULL)
+		bench_session_lost(s, bench_secure_problem(s, why, sizeof why));
+	else
+		bench_session_lost(
+		    s, n == 0 ? "the server closed the connection" : ph_strerror((int)n));
+}
+
+static void
+session_read(struct bench_session *s)
+{
+	char *buffer = s->w->in;
+	ssize_t n;
+
+	do {
+		n = s->layer != NULL ? bench_secure_read(s, buffer, BENCH_READ)
+		                     : stream_read(s->stream, buffer, BENCH_READ);
+		if (n == PH_EBUSY) {
+			if (s->layer != NULL)   /* a step of the handshake may be to send */
+				bench_session_flush(s);
+			return;
+		}
+		if (n <= 0) {
+			session_ended(s, n);
+			return;
+		}
+		/* TLS may hold more, of which the socket tells nothing. */
+	} while (session_input(s, buffer, (size_t)n) && s->layer != NULL);
 }
 
 static void
@@ -266,6 +328,11 @@ session_ready(void *arg, unsigned ready)
 		s->tried = 0;
 		s->step = STEP_GREETING;
 		stream_watch(s->stream, STREAM_READ, session_ready, s);
+		if (s->w->b->o->tls_implicit) {
+			s->step = STEP_HANDSHAKE;
+			if (bench_secure_start(s))
+				bench_session_flush(s);
+		}
 		return;
 	}
 	if ((ready & STREAM_WRITE) != 0)

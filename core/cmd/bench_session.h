@@ -7,9 +7,10 @@
 
 #include "cmd/bench.h"
 
-enum { BENCH_OFFERS_PIPELINING = 1, BENCH_OFFERS_CHUNKING = 2 };
+enum { BENCH_OFFERS_PIPELINING = 1, BENCH_OFFERS_CHUNKING = 2, BENCH_OFFERS_STARTTLS = 4 };
 enum bench_step {
 	STEP_CLOSED, STEP_PAUSE, STEP_CONNECT, STEP_GREETING, STEP_EHLO, STEP_HELO,
+	STEP_STARTTLS, STEP_HANDSHAKE,
 	STEP_WAIT,      /* for its turn under a rate */
 	STEP_ENVELOPE, STEP_CONTENT, STEP_RESET, STEP_QUIT,
 	STEP_HOLD,      /* an idle one */
@@ -20,6 +21,7 @@ struct bench_session {
 	struct list link;               /* in w->waiting */
 	struct bench_worker *w;
 	struct stream *stream;
+	struct layer *layer;            /* TLS, NULL in the clear */
 	struct timer pause;
 	enum bench_step step;
 	bool idle, wants_write;
@@ -48,6 +50,9 @@ void bench_session_over(struct bench_session *s);       /* closes; it sends no m
 void bench_session_lost(struct bench_session *s, const char *why);
 void bench_session_flush(struct bench_session *s);      /* may end it: look at s->stream */
 void bench_open_next_idle(struct bench_worker *w);
+
+/* Goes on once the handshake is over. */
+void bench_session_secured(struct bench_session *s);
 
 /* bench_dialogue.c */
 /* One reply is complete (line: its last one). false: do not touch the session any more. */

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/bench.h"
+#include "cmd/bench_secure.h"
 #include "cmd/cmd.h"
 #include "cmd/target.h"
 
@@ -58,7 +59,21 @@ static const struct opt rows[] = {
 	    .max = 60000),
 	OPT(struct bench_opts, threads, 0, "threads", "N", "Threads that drive the sessions.",
 	    .dflt = "1", .min = 1, .max = 256),
+	OPT_HEADING("Transport security"),
+	OPT(struct bench_opts, tls, 0, "tls", NULL,
+	    "Says STARTTLS on each connection, and EHLO again. Whose certificate it is does not "
+	    "matter."),
+	OPT(struct bench_opts, tls_implicit, 0, "tls-implicit", NULL,
+	    "Speaks TLS from the first byte, as on port 465."),
+	OPT(struct bench_opts, tls_full, 0, "no-resumption", NULL,
+	    "Makes each handshake a full one; else sessions are taken up again as the server "
+	    "allows."),
+	OPT(struct bench_opts, plugin_dir, 0, "plugin-dir", "DIR",
+	    "Where the plugin tls is, which does it.", .dflt = PH_PLUGIN_DIR),
 	OPT_HEADING("How it talks"),
+	OPT(struct bench_opts, greet_only, 0, "greet-only", NULL,
+	    "Sends no messages: each of them is a connection with its greeting, EHLO, TLS if so "
+	    "asked, and QUIT."),
 	OPT(struct bench_opts, no_pipelining, 0, "no-pipelining", NULL,
 	    "Waits for each reply, even when PIPELINING is offered."),
 	OPT(struct bench_opts, chunking, 0, "chunking", NULL,
@@ -145,7 +160,7 @@ worker_stop(struct ph_note *note)
 	struct bench_worker *w = container_of(note, struct bench_worker, stop);
 
 	bench_worker_tear_down(w);
-	loop_stop(w->loop);
+	bench_secure_close(w);          /* then the loop stops */
 }
 
 static void *
@@ -179,6 +194,8 @@ start_workers(struct bench *b, struct bench_worker **workers)
 		w->wind_down.run = worker_wind_down;
 		w->stop.run = worker_stop;
 		w->interval_us = b->o->rate > 0 ? 1e6 * (double)n / b->o->rate : 0;
+		if (bench_secure_open(w, (unsigned)i) != 0)
+			return EX_UNAVAILABLE;
 		bench_worker_start(w, share(b->o->sessions, n, i), share(b->o->idle, n, i));
 	}
 	for (int64_t i = 0; i < n; i++)
@@ -253,148 +270,6 @@ wait_for_end(struct bench *b, struct bench_worker **workers, const sigset_t *sig
 		(void)fputc('\n', stderr);
 }
 
-/* --- the report --- */
-
-static void
-add_stats(struct bench_stats *all, const struct bench_stats *w)
-{
-	all->taken += w->taken;
-	all->refused += w->refused;
-	all->lost += w->lost;
-	all->rcpts_refused += w->rcpts_refused;
-	all->connects += w->connects;
-	all->connect_failures += w->connect_failures;
-	all->idle_lost += w->idle_lost;
-	for (int i = 0; i < BENCH_CODES; i++)
-		all->codes[i] += w->codes[i];
-	if (w->first_us != 0 && (all->first_us == 0 || w->first_us < all->first_us))
-		all->first_us = w->first_us;
-	if (w->last_us > all->last_us)
-		all->last_us = w->last_us;
-	histogram_merge(&all->latency, &w->latency);
-	if (w->last_refusal[0] != '\0')
-		memcpy(all->last_refusal, w->last_refusal, sizeof all->last_refusal);
-}
-
-static double
-seconds_of(const struct bench_stats *st)
-{
-	return st->last_us > st->first_us ? (double)(st->last_us - st->first_us) / 1e6 : 0;
-}
-
-static double
-per_second(const struct bench_stats *st, double n)
-{
-	return seconds_of(st) > 0 ? n / seconds_of(st) : 0;
-}
-
-static void
-report_json(const struct bench *b, const struct bench_stats *st, unsigned idle_open)
-{
-	const struct histogram *h = &st->latency;
-	int64_t offset = clock_wall_ms() * 1000 - clock_mono_us();
-	const char *comma = "";
-
-	printf("{\"run\":\"%016" PRIx64 "\",\"sessions\":%" PRId64
-	       ",\"size\":%zu,\"recipients\":%" PRId64 ",\"messages\":%" PRIu64
-	       ",\"refused\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"recipients_refused\":%" PRIu64,
-	    b->traffic.run, b->o->sessions, b->traffic.size, b->o->rcpts, st->taken, st->refused,
-	    st->lost, st->rcpts_refused);
-	printf(",\"connections\":%" PRIu64 ",\"connect_failures\":%" PRIu64
-	       ",\"idle\":%u,\"idle_lost\":%" PRIu64,
-	    st->connects, st->connect_failures, idle_open, st->idle_lost);
-	printf(",\"started\":%.6f,\"ended\":%.6f,\"seconds\":%.6f,\"per_second\":%.1f"
-	       ",\"mb_per_second\":%.2f",
-	    (double)(st->first_us + offset) / 1e6, (double)(st->last_us + offset) / 1e6,
-	    seconds_of(st), per_second(st, (double)st->taken),
-	    per_second(st, (double)st->taken * (double)b->traffic.size / 1e6));
-	printf(",\"latency_us\":{\"mean\":%.0f,\"min\":%" PRIu64 ",\"p50\":%" PRIu64
-	       ",\"p90\":%" PRIu64 ",\"p99\":%" PRIu64 ",\"p999\":%" PRIu64 ",\"max\":%" PRIu64
-	       "},\"errors\":{",
-	    histogram_mean(h), h->min, histogram_percentile(h, 50), histogram_percentile(h, 90),
-	    histogram_percentile(h, 99), histogram_percentile(h, 99.9), h->max);
-	for (int code = 0; code < BENCH_CODES; code++)
-		if (st->codes[code] > 0) {
-			printf("%s\"%d\":%" PRIu64, comma, code, st->codes[code]);
-			comma = ",";
-		}
-	printf("}}\n");
-}
-
-static double
-ms(uint64_t us)
-{
-	return (double)us / 1000.0;
-}
-
-static void
-report_distribution(const struct histogram *h)
-{
-	static const double shares[] = { 0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.99, 100 };
-
-	for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++)
-		printf("%12.2f%%  %10.3f ms\n", shares[i], ms(histogram_percentile(h, shares[i])));
-}
-
-static void
-report_text(const struct bench *b, const struct bench_stats *st, unsigned idle_open)
-{
-	const struct histogram *h = &st->latency;
-
-	if (b->o->sessions > 0)
-		printf("%" PRIu64 " messages of %zu octets in %.2f s: %.0f messages/s, %.1f MB/s\n",
-		    st->taken, b->traffic.size, seconds_of(st), per_second(st, (double)st->taken),
-		    per_second(st, (double)st->taken * (double)b->traffic.size / 1e6));
-	if (h->count > 0)
-		printf("time until 250: p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f ms\n",
-		    ms(histogram_percentile(h, 50)), ms(histogram_percentile(h, 90)),
-		    ms(histogram_percentile(h, 99)), ms(histogram_percentile(h, 99.9)), ms(h->max));
-	if (b->o->latency && h->count > 0)
-		report_distribution(h);
-	if (b->o->idle > 0)
-		printf(
-		    "%u idle connections at the end, %" PRIu64 " lost\n", idle_open, st->idle_lost);
-	if (st->refused > 0 || st->lost > 0)
-		printf("%" PRIu64 " messages refused, %" PRIu64 " lost with their connection\n",
-		    st->refused, st->lost);
-	if (st->rcpts_refused > 0)
-		printf("%" PRIu64 " recipients refused of messages that were taken\n",
-		    st->rcpts_refused);
-	if (st->connect_failures > 0)
-		printf("%" PRIu64 " connections failed\n", st->connect_failures);
-	for (int code = 0; code < BENCH_CODES; code++)
-		if (st->codes[code] > 0)
-			printf("reply %d: %" PRIu64 " times\n", code, st->codes[code]);
-	if (st->last_refusal[0] != '\0')
-		printf("the latest: %s\n", st->last_refusal);
-}
-
-static int
-report(struct bench *b, struct bench_worker **workers)
-{
-	struct bench_stats *all = mem_new(struct bench_stats);
-	unsigned idle_open = atomic_load(&b->idle_open);
-	int rc = EX_OK;
-
-	for (int64_t i = 0; i < b->o->threads; i++)
-		add_stats(all, &workers[i]->stats);
-	if (b->o->json)
-		report_json(b, all, idle_open);
-	else
-		report_text(b, all, idle_open);
-	if (all->connects == 0) {
-		(void)fprintf(stderr, "posthouse bench: %s: %s\n", b->o->to, all->last_refusal);
-		rc = EX_NOHOST;
-	} else if (!b->o->tolerate &&
-		   (all->refused > 0 || all->lost > 0 || all->rcpts_refused > 0 ||
-		       all->idle_lost > 0 || idle_open < b->o->idle ||
-		       (b->o->sessions > 0 && all->taken == 0))) {
-		rc = EX_UNAVAILABLE;
-	}
-	free(all);
-	return rc;
-}
-
 static int
 run(struct bench *b)
 {
@@ -411,14 +286,15 @@ run(struct bench *b)
 	atomic_init(&b->active, (unsigned)b->o->sessions);
 	rc = start_workers(b, workers);
 	if (rc != 0) {
-		(void)fprintf(stderr, "posthouse bench: no threads: %s\n", strerror(errno));
+		if (rc == EX_OSERR)
+			(void)fprintf(stderr, "posthouse bench: no threads: %s\n", strerror(errno));
 		return rc;                                      /* the process ends with it */
 	}
 	wait_for_end(b, workers, &signals);
 	post_all(b, workers, true);
 	for (int64_t i = 0; i < b->o->threads; i++)
 		(void)pthread_join(workers[i]->thread, NULL);
-	rc = report(b, workers);
+	rc = bench_report(b, workers);
 	for (int64_t i = 0; i < b->o->threads; i++)
 		free(workers[i]);
 	free(workers);
@@ -434,6 +310,8 @@ check_opts(struct bench_opts *o)
 	if (o->sessions == 0 && o->idle == 0)
 		return opt_complain(
 		    &command, "--sessions 0 leaves nothing to do without --connections-idle");
+	if (o->greet_only && o->rate > 0)
+		return opt_complain(&command, "--greet-only has no --rate");
 	if (o->threads > o->sessions + o->idle)
 		o->threads = o->sessions + o->idle;
 	if (o->messages == 0 && o->duration.ms == 0 && o->sessions > 0)
@@ -467,6 +345,9 @@ cmd_bench(int argc, char **argv)
 		(void)fprintf(stderr, "posthouse bench: %s: %s\n", opts.ids, strerror(errno));
 		return EX_CANTCREAT;
 	}
+	rc = bench_secure_load(&b);
+	if (rc != EX_OK)
+		return rc;
 	target_raise_files();
 	id_random(&run_id, sizeof run_id);
 	b.limit = opts.messages > 0 ? (uint64_t)opts.messages : UINT64_MAX;
@@ -474,6 +355,7 @@ cmd_bench(int argc, char **argv)
 	    &b.traffic, run_id, (size_t)opts.size.bytes, str_of(opts.from), str_of(opts.rcpt));
 	render_commands(&b);
 	rc = run(&b);
+	bench_secure_unload(&b);
 	free_commands(&b);
 	if (b.ids != NULL && fclose(b.ids) != 0 && rc == EX_OK)
 		rc = EX_IOERR;
