@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "base/str.h"
 #include "config/option_private.h"
 
@@ -369,10 +370,7 @@ option_wipe(const struct ph_option *rows, void *out)
 			for (size_t i = 0; i < list.n; i++)
 				option_wipe(rows->rows, (char *)(uintptr_t)list.v + i * rows->elem_size);
 		} else if (rows->type == PH_T_SECRET) {
-			struct ph_secret *s = field;
-
-			mem_wipe((void *)(uintptr_t)s->p, s->n);
-			*s = (struct ph_secret){ NULL, 0 };
+			secret_drop(field);
 		} else if (rows->type == PH_T_STRING && rows->secret) {
 			const char **s = field;
 

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/fsutil.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "config/option_private.h"
 
@@ -229,10 +230,8 @@ read_secret(struct option_run *run, const struct node *n, struct ph_secret *out)
 	s = without_line_end(buf_view(&held));
 	if (run->d->errors == errors && s.n == 0)
 		option_error(run, n->place, "the secret is empty");
-	if (run->d->errors == errors) {
-		s = arena_str(run->arena, s);
-		*out = (struct ph_secret){ s.p, s.n };
-	}
+	if (run->d->errors == errors)
+		*out = secret_keep(s);
 	mem_wipe(held.data, held.cap);
 	buf_free(&held);
 }

@@ -101,6 +101,10 @@ session_timer(struct timer *t)
 			conn_pause(s->conn, false);
 		return;
 	}
+	if (s->wait == FOR_DELAY) {
+		session_auth_due(s);
+		return;
+	}
 	/* A hook has its own deadline and the store answers in any case: the
 	 * client is not to blame for those waits. */
 	if (s->wait == FOR_HOOK || s->wait == FOR_STORE) {
@@ -133,6 +137,8 @@ session_watch_clock(struct session *s)
 {
 	struct worker *w = s->w;
 
+	if (s->wait == FOR_DELAY || s->wait == FOR_TLS)
+		return;                 /* the timer is theirs */
 	if (s->smtp.progress == s->progress_seen && timer_active(&s->timer))
 		return;
 	s->progress_seen = s->smtp.progress;
@@ -205,6 +211,7 @@ session_verdict(struct session *s, const struct plug_outcome *o)
 	const struct generation *gen = s->gen->wp->gen;
 	enum ph_hook hook = s->plug.chain.hook;
 	struct plug_outcome own = *o;
+	struct ph_str login;
 
 	if (s->plug.admitted)
 		s->facts.admitted = true;
@@ -215,7 +222,10 @@ session_verdict(struct session *s, const struct plug_outcome *o)
 		if (!may)
 			own = (struct plug_outcome){ PH_REJECT, PH_R_RELAY_DENIED, { NULL, 0 } };
 	}
+	login = s->facts.login;
 	smtp_server_verdict(&s->smtp, own.verdict, own.reply, own.text);
+	if (hook == PH_HOOK_AUTH)
+		session_auth_ruled(s, login, &own);
 }
 
 static void
@@ -273,7 +283,8 @@ session_run(struct session *s, struct ph_str *in)
 			smtp_server_room(&s->smtp,
 			    atomic_load_explicit(&s->w->shared->store_room, memory_order_relaxed) &&
 			    atomic_load_explicit(&s->w->shared->queue_room, memory_order_relaxed));
-		rq = smtp_server_step(&s->smtp, in, &req);
+		rq = log_on(PH_TRACE) ? session_step_traced(s, in, &req)
+		    : smtp_server_step(&s->smtp, in, &req);
 		if (rq == SMTP_RQ_NONE)
 			break;
 		switch (rq) {
@@ -375,9 +386,14 @@ session_sent(struct conn *c, void *arg, size_t n)
 	struct session *s = arg;
 
 	(void)c;
+	if (log_on(PH_TRACE))
+		session_trace_sent(s, str_head(buf_view(&s->smtp.out), n));
 	buf_eat(&s->smtp.out, n);
 	if (s->smtp.out.len > 0)
 		return;
+	if (s->wipe_out)
+		mem_wipe(s->smtp.out.data, s->smtp.out.cap);
+	s->wipe_out = false;
 	buf_free(&s->smtp.out);         /* idle sessions hold no buffers */
 	if (s->wait == FOR_FLUSH) {
 		s->flushed_note.run = session_flushed;

@@ -18,7 +18,8 @@
 struct pending_message;
 
 enum session_wait {             /* what an answer is awaited from */
-	FOR_NOTHING, FOR_GREET, FOR_HOOK, FOR_STORE, FOR_PARTS, FOR_TLS, FOR_SASL, FOR_FLUSH
+	FOR_NOTHING, FOR_GREET, FOR_HOOK, FOR_STORE, FOR_PARTS, FOR_TLS, FOR_SASL, FOR_FLUSH,
+	FOR_DELAY               /* the reply to a login is held back */
 };
 
 struct session {
@@ -46,6 +47,10 @@ struct session {
 	unsigned parts_out;
 	struct pending_message *storing;
 	struct ph_sasl *sasl;
+	char mechanism_text[20], *login_text;   /* what facts show of them */
+	enum ph_reply auth_reply;       /* to a login that was decided */
+	int64_t auth_failures;
+	bool wipe_out, trace_auth;      /* out held a challenge; the trace has seen an AUTH */
 	struct log_ctx log;
 	char id_text[PH_MSGID_TEXT], log_text[PH_MSGID_TEXT + 8];
 };
@@ -67,13 +72,22 @@ void session_end_transaction(struct session *s);        /* nothing was stored */
 void session_detach_message(struct session *s);         /* the client is gone; what is being stored goes on */
 bool session_need_id(struct session *s);
 
-/* session_auth.c: SASL and STARTTLS */
+/* session_auth.c: AUTH */
 void session_offer(struct session *s);          /* mechanisms for EHLO as things are now */
-void session_tls(struct session *s);
-void session_tls_failed(struct session *s, struct ph_str fallback);
-void session_secured(struct session *s, int status);
 void session_auth_begin(struct session *s, const struct smtp_request *req);
 void session_auth_step(struct session *s, struct ph_str base64);
 void session_auth_cancel(struct session *s);
+void session_auth_due(struct session *s);       /* the time of FOR_DELAY is over */
+/* The auth hook was asked about login. */
+void session_auth_ruled(struct session *s, struct ph_str login, const struct plug_outcome *o);
+
+/* session_tls.c: STARTTLS and implicit TLS */
+void session_tls(struct session *s);
+void session_tls_failed(struct session *s, struct ph_str fallback);
+void session_secured(struct session *s, int status);
+
+/* session_trace.c: smtp_server_step, and what was sent, in the log */
+enum smtp_rq session_step_traced(struct session *s, struct ph_str *in, struct smtp_request *req);
+void session_trace_sent(struct session *s, struct ph_str out);
 
 #endif

@@ -1,14 +1,19 @@
 /*
- * session_auth.c - STARTTLS and AUTH of an inbound session, for whatever
- * transport-security and SASL providers there are.  The core knows neither
- * TLS nor any mechanism.
+ * session_auth.c - AUTH of an inbound session, for whatever mechanisms there
+ * are: the core knows none.  It decides what is offered, carries the exchange,
+ * holds back replies from who guesses, and tells the log.
  */
 #include "daemon/session.h"
 
+#include <string.h>
+
+#include "base/clock.h"
 #include "base/codec.h"
 #include "base/str.h"
+#include "daemon/guessing.h"
+#include "mail/reply.h"
 
-enum { HANDSHAKE_MS = 60 * 1000 };
+enum { NAME_MOST = 255 };       /* of a login; providers give no longer one */
 
 /* Some mechanisms are offered only inside TLS, or only to who showed a certificate. */
 void
@@ -22,83 +27,6 @@ session_offer(struct session *s)
 	s->smtp.mechanisms = sasl_offered(s->gen->wp, over, &s->listen->mechanisms, &s->arena);
 }
 
-static int64_t
-session_handshake_ms(const struct session *s)
-{
-	int64_t ms = smtp_server_timeout_ms(&s->smtp);
-
-	return ms < HANDSHAKE_MS ? ms : HANDSHAKE_MS;
-}
-
-/* Behind the 220 of STARTTLS, or first of all on a listener with implicit TLS. */
-void
-session_tls(struct session *s)
-{
-	struct ph_secure_want want = { .size = sizeof want, .side = PH_SERVER };
-	struct ph_worker *pw = NULL;
-	const struct ph_secure *provider = secure_server(s->gen->wp, &pw);
-	int64_t limit = session_handshake_ms(s);
-
-	want.listener = s->listen->address;
-	want.client = &s->facts.client;
-	conn_kick(s->conn);             /* the 220 goes out in the clear */
-	s->wait = FOR_TLS;
-	if (provider == NULL || conn_secure(s->conn, provider, pw, &want) != 0) {
-		session_tls_failed(s, STR("the plugin for it refused"));
-		return;
-	}
-	s->deadline = loop_now(s->w->loop) + limit;
-	timer_start(s->w->loop, &s->timer, limit);
-}
-
-/* The handshake came to nothing: there is nobody to give a reply to. */
-void
-session_tls_failed(struct session *s, struct ph_str fallback)
-{
-	struct ph_secure_facts tf = { 0 };
-
-	(void)conn_facts(s->conn, &tf);
-	log_event(PH_WARN, &s->log, "tls.failed", LOG_A("client", &s->facts.client),
-	    LOG_C("listener", s->listen->address),
-	    LOG_S("why", tf.problem.n > 0 ? tf.problem : fallback));
-	s->wait = FOR_NOTHING;
-	smtp_server_secured(&s->smtp, false);
-	session_close(s, "handshake failed");
-}
-
-void
-session_secured(struct session *s, int status)
-{
-	struct ph_secure_facts tf = { 0 };
-	bool starts = s->smtp.state == SMTP_GREET;
-
-	if (s->closing)
-		return;
-	if (status != 0) {
-		session_tls_failed(s, STR("the handshake failed"));
-		return;
-	}
-	(void)conn_facts(s->conn, &tf);
-	timer_stop(s->w->loop, &s->timer);
-	s->facts.tls = true;
-	s->facts.tls_version = arena_str(&s->arena, tf.version);
-	s->facts.tls_cipher = arena_str(&s->arena, tf.cipher);
-	s->facts.tls_peer = arena_str(&s->arena, tf.peer_name);
-	/* RFC 3207 4.2: nothing learnt in the clear is believed any longer. */
-	s->facts.login = s->facts.mechanism = (struct ph_str){ NULL, 0 };
-	s->facts.admitted = s->plug.admitted = false;
-	log_event(PH_INFO, &s->log, "tls.opened", LOG_A("client", &s->facts.client),
-	    LOG_S("version", tf.version), LOG_S("cipher", tf.cipher),
-	    LOG_I("resumed", tf.resumed), LOG_S("certificate", tf.peer_name));
-	session_offer(s);
-	smtp_server_secured(&s->smtp, true);
-	s->wait = FOR_NOTHING;
-	if (starts)
-		session_greet(s);
-	else
-		session_resume(s);
-}
-
 static int
 session_binding(void *arg, const char *type, uint8_t *out, size_t *len)
 {
@@ -107,46 +35,138 @@ session_binding(void *arg, const char *type, uint8_t *out, size_t *len)
 	return s->conn != NULL ? conn_binding(s->conn, type, out, len) : PH_ENOTSUP;
 }
 
-static void
-session_auth_failed(struct session *s, enum ph_reply reply, const char *problem)
+/* Kept in one place of the session's arena: a client may log in as often as it fails. */
+static struct ph_str
+session_keep_login(struct session *s, struct ph_str name)
 {
-	log_event(PH_WARN, &s->log, "auth.failed", LOG_A("client", &s->facts.client),
-	    LOG_S("mechanism", s->facts.mechanism), LOG_C("why", problem ? problem :
-	    ph_reply_text(reply)));
-	s->facts.mechanism = (struct ph_str){ NULL, 0 };
-	smtp_server_auth_end(&s->smtp, reply, NULL);
+	if (s->login_text == NULL)
+		s->login_text = arena_alloc(&s->arena, NAME_MOST + 1);
+	name = str_head(name, NAME_MOST);
+	memcpy(s->login_text, name.p, name.n);
+	s->login_text[name.n] = '\0';
+	return str_make(s->login_text, name.n);
 }
+
+/* --- the end of an exchange --- */
+
+/*
+ * auth.failed means wrong credentials and nothing else, so that what watches
+ * the log (fail2ban) may shut out its client.  Its form is documented in doc/logins.md.
+ */
+static void
+session_auth_log(struct session *s, enum ph_reply reply, const struct sasl_out *o)
+{
+	const char *why = o->problem != NULL ? o->problem : ph_reply_text(reply);
+
+	switch (reply) {
+	case PH_R_AUTH_FAILED:
+		log_event(PH_WARN, &s->log, "auth.failed", LOG_A("client", &s->facts.client),
+		    LOG_S("user", o->user), LOG_S("mechanism", s->facts.mechanism),
+		    LOG_C("why", why));
+		break;
+	case PH_R_AUTH_TRY_LATER:
+		log_event(PH_WARN, &s->log, "auth.unavailable", LOG_A("client", &s->facts.client),
+		    LOG_S("user", o->user), LOG_S("mechanism", s->facts.mechanism),
+		    LOG_C("why", why));
+		break;
+	default:
+		log_event(PH_INFO, &s->log, "auth.malformed", LOG_A("client", &s->facts.client),
+		    LOG_S("user", o->user), LOG_S("mechanism", s->facts.mechanism),
+		    LOG_C("why", why));
+		break;
+	}
+}
+
+/* Gives the reply that may have been held back. */
+static void
+session_auth_tell(struct session *s)
+{
+	enum ph_reply reply = s->auth_reply;
+
+	if (reply != PH_R_AUTH_OK)
+		s->facts.mechanism = STR("");
+	smtp_server_auth_end(&s->smtp, reply, NULL);    /* PH_R_AUTH_OK asks the hook first */
+	if (reply == PH_R_AUTH_FAILED && s->auth_failures >= s->listen->max_auth_failures &&
+	    s->smtp.state != SMTP_CLOSE) {
+		s->ending = "too many failed logins";
+		smtp_server_end(&s->smtp, PH_R_TOO_MANY_LOGINS);
+	}
+}
+
+void
+session_auth_due(struct session *s)
+{
+	s->wait = FOR_NOTHING;
+	session_auth_tell(s);
+	session_resume(s);
+}
+
+static void
+session_auth_over(struct session *s, const struct sasl_out *o)
+{
+	static const enum ph_reply replies[] = {
+		[PH_SASL_DONE] = PH_R_AUTH_OK, [PH_SASL_DENIED] = PH_R_AUTH_FAILED,
+		[PH_SASL_MALFORMED] = PH_R_AUTH_BAD_BASE64, [PH_SASL_TRY_LATER] = PH_R_AUTH_TRY_LATER,
+	};
+	struct guessing *guessing = s->w->shared->guessing;
+	int64_t hold = 0, now = clock_mono_ms();
+
+	s->auth_reply = replies[o->result];
+	if (o->result == PH_SASL_DONE) {
+		s->facts.login = session_keep_login(s, o->identity);
+		hold = guessing_passed(guessing, &s->facts.client, now);
+	} else {
+		session_auth_log(s, s->auth_reply, o);
+	}
+	if (o->result == PH_SASL_DENIED) {
+		s->auth_failures++;
+		hold = guessing_failed(guessing, &s->facts.client, o->user, now);
+	}
+	sasl_end(&s->sasl);
+	if (hold == 0) {
+		session_auth_tell(s);
+		return;
+	}
+	/* Nothing of the client's is read meanwhile, but that it leaves. */
+	s->wait = FOR_DELAY;
+	conn_pause(s->conn, true);
+	timer_start(s->w->loop, &s->timer, hold);
+}
+
+/* What the plugins on the auth hook said of a login that succeeded. */
+void
+session_auth_ruled(struct session *s, struct ph_str login, const struct plug_outcome *o)
+{
+	if (s->facts.login.n > 0) {
+		log_event(PH_INFO, &s->log, "auth.ok", LOG_A("client", &s->facts.client),
+		    LOG_S("user", login), LOG_S("mechanism", s->facts.mechanism));
+		return;
+	}
+	log_event(PH_WARN, &s->log, "auth.refused", LOG_A("client", &s->facts.client),
+	    LOG_S("user", login), LOG_S("mechanism", s->facts.mechanism),
+	    LOG_S("why", o->text.n > 0 ? o->text : buf_view(&s->smtp.last_reply)));
+	s->facts.mechanism = STR("");
+}
+
+/* --- the exchange --- */
 
 static void
 session_sasl_outcome(struct session *s, const struct sasl_out *o)
 {
-	static const enum ph_reply refusals[] = {
-		[PH_SASL_DENIED] = PH_R_AUTH_FAILED, [PH_SASL_MALFORMED] = PH_R_AUTH_BAD_BASE64,
-		[PH_SASL_TRY_LATER] = PH_R_AUTH_TRY_LATER,
-	};
 	struct buf b64 = { 0 };
 
-	switch (o->result) {
-	case PH_SASL_MORE:
-		if (o->prompts)
-			buf_addstr(&b64, o->output);
-		else
-			codec_base64_encode(o->output, &b64);
-		smtp_server_auth_challenge(&s->smtp, buf_view(&b64));
-		mem_wipe(b64.data, b64.cap);
-		buf_free(&b64);
+	if (o->result != PH_SASL_MORE) {
+		session_auth_over(s, o);
 		return;
-	case PH_SASL_DONE:
-		s->facts.login = arena_str(&s->arena, o->identity);
-		log_event(PH_INFO, &s->log, "auth.ok", LOG_A("client", &s->facts.client),
-		    LOG_S("mechanism", s->facts.mechanism), LOG_S("login", s->facts.login));
-		smtp_server_auth_end(&s->smtp, PH_R_AUTH_OK, NULL);
-		break;
-	default:
-		session_auth_failed(s, refusals[o->result], o->problem);
-		break;
 	}
-	sasl_end(&s->sasl);
+	if (o->prompts)
+		buf_addstr(&b64, o->output);
+	else
+		codec_base64_encode(o->output, &b64);
+	smtp_server_auth_challenge(&s->smtp, buf_view(&b64));
+	mem_wipe(b64.data, b64.cap);
+	buf_free(&b64);
+	s->wipe_out = true;
 }
 
 static void
@@ -156,17 +176,24 @@ session_sasl_answered(void *arg, const struct sasl_out *o)
 
 	s->wait = FOR_NOTHING;
 	session_sasl_outcome(s, o);
-	session_resume(s);
+	if (s->wait == FOR_NOTHING)
+		session_resume(s);
 }
 
+/* The line itself is wiped as soon as it was decoded: it has been used, and nobody looks at
+ * it again.  It lies in the loop's scratch. */
 static void
-session_sasl_feed(struct session *s, struct ph_str base64, bool has_input)
+session_sasl_feed(struct session *s, struct ph_str line, bool has_input, bool initial)
 {
-	struct sasl_out o = { .result = PH_SASL_MALFORMED };
+	struct sasl_out o = { .result = PH_SASL_MALFORMED, .user = STR("") };
 	struct buf in = { 0 };
-	bool now = true;
+	bool now = true, fine = true;
 
-	if (!has_input || str_is(base64, "=") || codec_base64_decode(base64, &in) == 0)
+	/* RFC 4954 4: "=" is an initial response of no octets, and only there */
+	if (has_input && !(initial && str_is(line, "=")))
+		fine = codec_base64_decode(line, &in) == 0;
+	mem_wipe((void *)(uintptr_t)line.p, line.n);
+	if (fine)
 		now = sasl_step(s->sasl, buf_view(&in), has_input, &o);
 	if (in.data != NULL)
 		mem_wipe(in.data, in.cap);
@@ -182,26 +209,35 @@ session_sasl_feed(struct session *s, struct ph_str base64, bool has_input)
 void
 session_auth_begin(struct session *s, const struct smtp_request *req)
 {
-	s->facts.mechanism = arena_str(&s->arena, req->text);
-	s->sasl = sasl_begin(s->gen->wp, PH_SERVER, req->text, &s->facts, NULL, s->facts.tls,
+	struct sasl_out none = { .result = PH_SASL_TRY_LATER, .user = STR(""),
+	    .problem = "the plugin for it is gone" };
+	struct ph_str name = str_head(req->text, sizeof s->mechanism_text);
+
+	for (size_t i = 0; i < name.n; i++)
+		s->mechanism_text[i] = (char)(name.p[i] >= 'a' && name.p[i] <= 'z' ? name.p[i] - 32
+		    : name.p[i]);
+	s->facts.mechanism = str_make(s->mechanism_text, name.n);
+	s->sasl = sasl_begin(s->gen->wp, PH_SERVER, name, &s->facts, NULL, s->facts.tls,
 	    session_sasl_answered, s);
-	if (s->sasl == NULL) {
-		session_auth_failed(s, PH_R_AUTH_BAD_MECHANISM, NULL);
+	if (s->sasl == NULL) {          /* offered, so it must be there */
+		session_auth_over(s, &none);
 		return;
 	}
 	sasl_set_binding(s->sasl, session_binding, s);
-	session_sasl_feed(s, req->bytes, req->has_bytes);
+	session_sasl_feed(s, req->bytes, req->has_bytes, true);
 }
 
 void
 session_auth_step(struct session *s, struct ph_str base64)
 {
-	session_sasl_feed(s, base64, true);
+	session_sasl_feed(s, base64, true, false);
 }
 
 void
 session_auth_cancel(struct session *s)
 {
 	sasl_end(&s->sasl);
-	s->facts.mechanism = (struct ph_str){ NULL, 0 };
+	log_event(PH_INFO, &s->log, "auth.canceled", LOG_A("client", &s->facts.client),
+	    LOG_S("mechanism", s->facts.mechanism));
+	s->facts.mechanism = STR("");
 }

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "daemon/guessing.h"
 #include "store/store.h"
 
 enum { LOG_WITHIN_MS = 50, CALM_MS = 1000 };
@@ -179,6 +180,7 @@ daemon_wire(struct daemon *d, bool threads, char *why, size_t why_size)
 	qc = daemon_queue_config(set, badmail, sizeof badmail);
 	d->queue = queue_new(&qc, &daemon_queue_ops, d, d->nworkers, loop_mailbox(d->loop));
 	d->shared.queue = d->queue;
+	d->shared.guessing = guessing_new();
 	d->shared.workers = d->nworkers;
 	d->shared.spill_above = set->store.spill_above.bytes;
 	atomic_store(&d->shared.store_room, true);
@@ -206,6 +208,7 @@ daemon_unwire(struct daemon *d)
 	free(d->workers);
 	d->workers = NULL;
 	queue_free(&d->queue);
+	guessing_free(&d->shared.guessing);
 	free(d->jobs);
 	d->jobs = NULL;
 	if (d->loop == NULL)

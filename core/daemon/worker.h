@@ -19,6 +19,7 @@
 
 /* What all workers share; set before they start, or atomic. */
 struct shared {
+	struct guessing *guessing;              /* failed logins, of all workers */
 	struct ph_store *store;
 	struct queue *queue;
 	_Atomic bool store_room, queue_room;    /* false: 452 at MAIL */

@@ -243,6 +243,16 @@ find_verb(struct ph_str word)
 	return NULL;
 }
 
+bool
+smtp_server_knows(struct ph_str line)
+{
+	size_t n = 0;
+
+	while (n < line.n && line.p[n] != ' ' && line.p[n] != '\t')
+		n++;
+	return find_verb(str_head(line, n)) != NULL;
+}
+
 /* The first octets of other protocols: their lines must not be tried as
  * commands one by one, for a page in a browser can make it send them. */
 static bool

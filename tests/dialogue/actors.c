@@ -11,6 +11,7 @@
 #include "config/option.h"
 #include "net/resolve.h"
 #include "relay.h"
+#include "toys.h"
 
 enum { ACTORS_MOST = 64, SHOWN = 1500 };
 
@@ -20,6 +21,8 @@ struct actor {
 	struct ph_addr at;              /* of a hop */
 	size_t tries;                   /* connections to it when it was named */
 	bool said_hello;                /* a client that submits */
+	bool secure;                    /* what it sends and hears goes through the toy's seal */
+	struct buf opened;              /* what it has heard, without the seal */
 	struct buf talk, content;       /* of the message that a hop took last */
 };
 
@@ -32,6 +35,7 @@ actors_go(void)
 	for (size_t i = 0; i < nactors; i++) {
 		fake_peer_free(&actors[i].peer);
 		buf_free(&actors[i].talk);
+		buf_free(&actors[i].opened);
 		buf_free(&actors[i].content);
 	}
 	memset(actors, 0, sizeof actors);
@@ -73,8 +77,50 @@ enter(const char *name)
 		snprintf(a->name, sizeof a->name, "%s", name);
 	}
 	fake_peer_free(&a->peer);
-	a->said_hello = false;
+	a->said_hello = a->secure = false;
 	return a;
+}
+
+/* --- the toy's seal --- */
+
+static struct actor *
+actor_of(const struct fake_peer *p)
+{
+	for (size_t i = 0; i < nactors; i++)
+		if (actors[i].peer == p)
+			return &actors[i];
+	relay_fail("nobody has that connection");
+}
+
+static struct ph_str
+heard(struct fake_peer *p)
+{
+	struct actor *a = actor_of(p);
+	struct ph_str got = fake_received(p);
+
+	if (!a->secure)
+		return got;
+	buf_clear(&a->opened);
+	for (size_t i = 0; i < got.n; i++)
+		buf_addc(&a->opened, (char)(got.p[i] & 0x80 ? got.p[i] ^ 0x80 : got.p[i]));
+	return a->opened.len > 0 ? buf_view(&a->opened) : got;
+}
+
+static void
+tell(struct fake_peer *p, struct ph_str bytes)
+{
+	struct actor *a = actor_of(p);
+
+	for (size_t i = 0; a->secure && i < bytes.n; i++)
+		fake_send(p, (char[]){ (char)(bytes.p[i] ^ 0x80) }, 1);
+	if (!a->secure)
+		fake_send(p, bytes.p, bytes.n);
+}
+
+static void
+tell_text(struct fake_peer *p, const char *text)
+{
+	tell(p, str_of(text));
 }
 
 bool
@@ -162,7 +208,7 @@ unescape(const char *s, struct buf *out)
 static bool
 peek(struct fake_peer *p, struct ph_str *line)
 {
-	struct ph_str got = fake_received(p);
+	struct ph_str got = heard(p);
 
 	for (size_t i = 0; i + 1 < got.n; i++)
 		if (got.p[i] == '\r' && got.p[i + 1] == '\n') {
@@ -175,8 +221,8 @@ peek(struct fake_peer *p, struct ph_str *line)
 static void
 say(struct fake_peer *p, const char *text)
 {
-	fake_sends(p, text);
-	fake_sends(p, "\r\n");
+	tell_text(p, text);
+	tell_text(p, "\r\n");
 	relay_settle();
 }
 
@@ -185,7 +231,7 @@ static void
 hear(const char *name, const char *pattern, bool skipping)
 {
 	struct fake_peer *p = peer_of(name);
-	struct ph_str line, got = fake_received(p);
+	struct ph_str line, got = heard(p);
 
 	if (!peek(p, &line))
 		relay_fail("%s wants \"%s\" and has got %s\"%.*s\"", name, pattern,
@@ -205,7 +251,7 @@ static void
 hear_bytes(const char *name, const char *text)
 {
 	struct fake_peer *p = peer_of(name);
-	struct ph_str got = fake_received(p);
+	struct ph_str got = heard(p);
 	struct buf want = { 0 };
 
 	unescape(text, &want);
@@ -236,6 +282,21 @@ connects(const char *name, char *rest)
 	if (a->peer == NULL)
 		relay_fail("nobody listens there");
 	relay_settle();
+}
+
+/* [CERTIFICATE]: the toy's handshake; what it sends and hears is sealed from then on. */
+static void
+secures(const char *name, const char *certificate)
+{
+	struct actor *a = find(name);
+	struct fake_peer *p = peer_of(name);
+
+	tell_text(p, certificate[0] != '\0' ? "toy " : "toy");
+	tell_text(p, certificate);
+	tell_text(p, "\n");
+	relay_settle();
+	hear_bytes(name, "ok\\n");
+	a->secure = true;
 }
 
 static void
@@ -321,11 +382,11 @@ greets(const char *name, char *rest)
 
 	say(p, "220 hop.example ESMTP");
 	hear(name, "EHLO *", false);
-	fake_sends(p, "250-hop.example\r\n");
+	tell_text(p, "250-hop.example\r\n");
 	for (one = strtok_r(rest, ",", &more); one != NULL; one = strtok_r(NULL, ",", &more)) {
-		fake_sends(p, "250-");
-		fake_sends(p, one);
-		fake_sends(p, "\r\n");
+		tell_text(p, "250-");
+		tell_text(p, one);
+		tell_text(p, "\r\n");
 	}
 	say(p, "250 ENHANCEDSTATUSCODES");
 }
@@ -334,7 +395,7 @@ greets(const char *name, char *rest)
 static bool
 keep_content(struct actor *a, bool dots, size_t octets, bool first)
 {
-	struct ph_str got = fake_received(a->peer);
+	struct ph_str got = heard(a->peer);
 
 	if (first)
 		buf_clear(&a->content);
@@ -446,9 +507,12 @@ does_with_peer(const char *name, const char *verb, const char *rest)
 
 	if (strcmp(verb, ">") == 0) {
 		say(peer_of(name), rest);
-	} else if (strcmp(verb, ">>") == 0) {
+	} else if (strcmp(verb, ">>") == 0 || strcmp(verb, ">>>") == 0) {
 		unescape(rest, &b);
-		fake_send(peer_of(name), b.data + b.head, b.len);
+		if (verb[2] == '>')
+			fake_send(peer_of(name), b.data + b.head, b.len);
+		else
+			tell(peer_of(name), buf_view(&b));
 		buf_free(&b);
 		relay_settle();
 	} else if (strcmp(verb, "<") == 0 || strcmp(verb, "<~") == 0) {
@@ -456,10 +520,15 @@ does_with_peer(const char *name, const char *verb, const char *rest)
 	} else if (strcmp(verb, "<<") == 0) {
 		hear_bytes(name, rest);
 	} else if (strcmp(verb, "quiet") == 0) {
-		got = fake_received(peer_of(name));
+		got = heard(peer_of(name));
 		if (got.n > 0)
 			relay_fail("%s should hear nothing and got \"%.*s\"", name,
 			    STR_ARG(str_head(got, SHOWN)));
+	} else if (strcmp(verb, "secures") == 0) {
+		secures(name, rest);
+	} else if (strcmp(verb, "goodbye") == 0) {
+		fake_send(peer_of(name), (char[]){ TOY_GOODBYE }, 1);
+		relay_settle();
 	} else if (strcmp(verb, "ends") == 0) {
 		fake_end(peer_of(name));
 		relay_settle();

@@ -22,11 +22,11 @@
 enum { STOPS_WITHIN_MS = 15 * 60000 };
 
 extern const struct ph_plugin ph_plugin_auth_anonymous, ph_plugin_relay_access,
-	ph_plugin_smarthost, ph_plugin_example;
+	ph_plugin_smarthost, ph_plugin_example, ph_plugin_toy_tls, ph_plugin_toy_auth;
 extern const struct ph_plugin *const loader_static[];
 const struct ph_plugin *const loader_static[] = {
 	&ph_plugin_auth_anonymous, &ph_plugin_relay_access, &ph_plugin_smarthost,
-	&ph_plugin_example, NULL
+	&ph_plugin_example, &ph_plugin_toy_tls, &ph_plugin_toy_auth, NULL
 };
 
 static struct daemon d;
@@ -103,7 +103,7 @@ relay_start(struct ph_str yaml, const char *spool)
 	    generation_setup(d.gen, ++d.generations, loop_mailbox(d.loop), &diags) != 0)
 		refuse("cannot set up", &diags);
 	diags_free(&diags);
-	log_level = PH_DEBUG;
+	log_level = PH_TRACE;
 	if (daemon_wire(&d, false, why, sizeof why) != 0)
 		relay_fail("store: %s", why);
 	d.workers = mem_calloc(1, sizeof *d.workers);

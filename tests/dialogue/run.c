@@ -38,6 +38,9 @@
  *   NAME has, lacks PATTERN        a line of the content it took last
  *   NAME > TEXT                    sends the line with CRLF
  *   NAME >> TEXT                   sends as it is: \r \n \t \0 \xHH \\ are bytes; {N}c is N times c
+ *   NAME >>> TEXT                  the same, never sealed
+ *   NAME secures [CERTIFICATE]     a handshake with toy-tls (toys.h); sealed both ways from then on
+ *   NAME goodbye                   the end of what is sealed, not of the connection
  *   NAME < PATTERN                 the next line it gets; * is any text
  *   NAME <~ PATTERN                a line it gets; those in front are passed over
  *   NAME << TEXT                   the next bytes it gets, written as for >>
