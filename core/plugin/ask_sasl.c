@@ -496,7 +496,7 @@ static size_t
 rank(const struct ph_next_hop *hop, const struct ph_mechanism *m)
 {
 	if (hop->mechanisms.n == 0)
-		return m->strength > 0 ? (size_t)m->strength + 1 : 1;
+		return m->strength >= 0 ? (size_t)m->strength + 1 : 0;
 	for (size_t i = 0; i < hop->mechanisms.n; i++)
 		if (str_iis(str_of(hop->mechanisms.v[i]), m->name))
 			return hop->mechanisms.n - i;

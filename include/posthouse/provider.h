@@ -126,11 +126,21 @@ PH_API int ph_provide_secure(struct ph_setup *setup, const struct ph_secure *sec
 
 /* --- SASL, both sides --- */
 struct ph_sasl;         /* one exchange */
+/*
+ * Client side: the first step has no input and may set an initial response (output set, empty or
+ * not) or none (the host speaks first).  What is set is sent with MORE and DONE.  DONE says that
+ * 235 may come now; after MORE a 235 counts as a host that has not proved itself, and fails.  A
+ * challenge that comes after DONE or DENIED goes to step all the same: SPNEGO's last token, the
+ * reason why a token was refused.  DENIED with output sends it, and waits for the refusal; without
+ * output, and for all other results, the exchange is cancelled.  After TRY_LATER the site waits
+ * and is probed; after DENIED it does so with an alarm about the login.  The text of
+ * ph_sasl_problem is shown to the admin as the reason.
+ */
 enum ph_sasl_result {
 	PH_SASL_MORE,           /* a challenge (server) or response (client) was set */
 	PH_SASL_DONE,           /* server: identity set; client: satisfied */
 	PH_SASL_DENIED,         /* wrong credentials: 535 */
-	PH_SASL_MALFORMED,      /* 501 */
+	PH_SASL_MALFORMED,      /* 501; client: the host's challenge makes no sense */
 	PH_SASL_TRY_LATER,      /* 454 */
 	PH_SASL_WAIT,           /* ph_sasl_done will be called */
 };
@@ -168,7 +178,8 @@ struct ph_mechanism {
 	bool cleartext;                 /* gives the secret away: only inside TLS */
 	bool client_first;
 	size_t state_size;
-	int  strength;                  /* client: the highest offered is taken */
+	int  strength;                  /* client: the highest offered is taken; below 0: only
+	                                 * when the next hop's list names it */
 	enum ph_sasl_result (*step)(struct ph_sasl *x);
 	void (*end)(struct ph_sasl *x); /* also while waiting: cancel */
 	ph_duration limit;              /* one step; 0: 60 s */
