@@ -10,8 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "credentials.h"
-#include "users.h"
+#include <posthouse/command.h>
+
+#include "client.h"
 
 struct complaint { struct ph_setup *setup; const char *option; };
 
@@ -36,7 +37,7 @@ warn(void *arg, const char *text)
 static void
 check_users(struct ph_setup *setup, const struct basic_cfg *cfg)
 {
-	static const uint8_t no_secret[SCRAM_KEY];
+	static const struct users_about nothing_secret;
 	struct complaint c = { setup, "users" };
 	struct users *users = NULL;
 	int rc;
@@ -52,7 +53,7 @@ check_users(struct ph_setup *setup, const struct basic_cfg *cfg)
 		return;
 	}
 	/* Who checks need not be who runs: an unreadable file is a mistake only at the start. */
-	rc = users_read(cfg->users, no_secret, &users, NULL,
+	rc = users_read(cfg->users, &nothing_secret, &users,
 	    access(cfg->users, R_OK) == 0 ? complain : warn, &c);
 	if (rc == PH_ENOENT)
 		ph_warn(setup, "users", "%s does not exist yet; nobody can log in until "
@@ -74,6 +75,7 @@ basic_check(struct ph_setup *setup)
 		ph_warn(setup, "allow-cleartext", "passwords may cross the network unencrypted");
 	(void)mechanisms_check(setup, cfg);
 	check_users(setup, cfg);
+	sender_rules_check(setup, cfg);
 	return 0;
 }
 
@@ -133,10 +135,11 @@ state_new(struct ph_setup *setup, struct basic_cfg *cfg)
 	cfg->state = st;
 	if (st == NULL)
 		return PH_ENOMEM;
-	if ((rc = scram_random(st->secret, sizeof st->secret)) != 0)
+	if ((rc = scram_random(st->about.secret, SCRAM_KEY)) != 0)
 		return rc;
-	find_secret(setup, st->secret);
-	st->users = watched_new(&users_kind, cfg->users, st->secret, users_empty(st->secret));
+	find_secret(setup, st->about.secret);
+	st->about.default_domain = cfg->default_domain;
+	st->users = watched_new(&users_kind, cfg->users, &st->about, users_empty(&st->about));
 	if (st->users == NULL)
 		return PH_ENOMEM;
 	rc = cfg->users != NULL ? watched_load(st->users, complain, &c) : 0;
@@ -153,6 +156,12 @@ basic_setup(struct ph_setup *setup)
 		rc = ph_provide_checker(setup, &users_checker);
 	if (rc == 0)
 		rc = mechanisms_setup(setup, cfg);
+	if (rc == 0)
+		rc = basic_client_setup(setup);
+	if (rc == 0)
+		rc = basic_client_setup(setup);
+	if (rc == 0)
+		rc = sender_rules_setup(setup, cfg);
 	if (rc != 0)
 		state_free(&cfg->state);
 	else
@@ -191,15 +200,6 @@ basic_close(struct ph_worker *w, void *data)
 
 #define OPT(field, key, ...) PH_OPT(struct basic_cfg, field, key, __VA_ARGS__)
 
-static const struct ph_choice schemes[] = {
-	{ "yescrypt", SCHEME_YESCRYPT, "the best that crypt(3) has" },
-	{ "bcrypt", SCHEME_BCRYPT, "for files that other programs read, too" },
-	{ "sha512", SCHEME_SHA512, "for files that other programs read, too" },
-	{ "sha256", SCHEME_SHA256, "for files that other programs read, too" },
-	{ "scram", SCHEME_SCRAM, "no hash, only the verifier of SCRAM-SHA-256" },
-	{ NULL, 0, NULL },
-};
-
 static const struct ph_option basic_options[] = {
 	OPT(users, "users",
 	    .doc = "File of those who may log in, kept by `posthouse user`: one line each, with the "
@@ -218,11 +218,17 @@ static const struct ph_option basic_options[] = {
 	OPT(allow_cleartext, "allow-cleartext", .dflt = "no",
 	    .doc = "Whether PLAIN and LOGIN are offered outside TLS, too. Whoever can listen on the "
 	           "way then has the passwords."),
+	OPT(sender_login, "sender-login", .dflt = "any",
+	    .doc = "Which sender addresses a login may use: any, own-domain (those of the domain of its "
+	           "name), or map FILE (those that the file lists for it). Holds for every login, by "
+	           "whichever mechanism and plugin; the null sender is always allowed. Others get 553. "
+	           "In FILE each line is a login and the addresses it may use, \"bob@example.com "
+	           "bob@example.com @lists.example.com\"; * for a login means all of them."),
 	OPT(checks_at_once, "checks-at-once", .dflt = "64", .min = "1", .max = "10000",
 	    .unit = "checks",
 	    .doc = "Password checks against the users file that may be under way or wait for a "
 	           "processor, of the whole daemon; with more, clients are told to try later (454)."),
-	PH_OPT_CHOICE(struct basic_cfg, scheme, "scheme", schemes, .dflt = "yescrypt",
+	PH_OPT_CHOICE(struct basic_cfg, scheme, "scheme", user_schemes, .dflt = "yescrypt",
 	    .doc = "Kind of hash that `posthouse user` writes. What stands in the file already is "
 	           "understood whatever this says."),
 	OPT(iterations, "iterations", .dflt = "100000", .min = "4096", .max = "10000000",
@@ -242,4 +248,5 @@ PH_PLUGIN(auth_basic,
 	.worker      = { sizeof(struct basic_worker), basic_open, basic_close },
 	.check       = basic_check,
 	.setup       = basic_setup,
-	.teardown    = basic_teardown);
+	.teardown    = basic_teardown,
+	.commands    = user_commands);

@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <posthouse/posthouse.h>
 
-#include "scram.h"
+#include "users.h"
 #include "watched.h"
 
 struct basic_cfg {
@@ -18,6 +18,7 @@ struct basic_cfg {
 	int64_t checks_at_once, iterations;
 	int scheme;
 	/* made in setup */
+	int sender_rule;
 	struct basic_state *state;
 };
 
@@ -25,7 +26,7 @@ struct basic_cfg {
 struct basic_state {
 	struct watched *users, *senders;
 	atomic_int_fast64_t checks;     /* password checks under way or waiting for a thread */
-	uint8_t secret[SCRAM_KEY];      /* what answers about unknown users are made from */
+	struct users_about about;
 };
 
 struct basic_worker { struct watch users, senders; };
@@ -35,6 +36,13 @@ enum { SCHEME_YESCRYPT, SCHEME_BCRYPT, SCHEME_SHA512, SCHEME_SHA256, SCHEME_SCRA
 /* mechanisms.c: those of the configuration. */
 int mechanisms_check(struct ph_setup *setup, const struct basic_cfg *cfg);
 int mechanisms_setup(struct ph_setup *setup, const struct basic_cfg *cfg)
+	__attribute__((warn_unused_result));
+
+/* sender_rules.c: which login may use which sender address.  The rest of what sender-login says. */
+enum sender_rule { SENDER_ANY, SENDER_OWN_DOMAIN, SENDER_MAP, SENDER_UNKNOWN };
+enum sender_rule sender_rule_parse(const char *text, const char **out_file);
+void sender_rules_check(struct ph_setup *setup, const struct basic_cfg *cfg);
+int sender_rules_setup(struct ph_setup *setup, const struct basic_cfg *cfg)
 	__attribute__((warn_unused_result));
 
 /* checker.c: the users file as a password checker. */

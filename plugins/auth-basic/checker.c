@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "credentials.h"
 #include "users.h"
@@ -16,10 +15,10 @@
 /* --- the file as a watched one --- */
 
 static int
-users_kind_read(const char *path, const void *arg, void **out, watched_say say, void *say_arg)
+users_kind_read(const char *path, const void *arg, void **out, text_say say, void *say_arg)
 {
 	struct users *u;
-	int rc = users_read(path, arg, &u, NULL, say, say_arg);
+	int rc = users_read(path, arg, &u, say, say_arg);
 
 	if (rc == 0)
 		*out = u;

@@ -19,14 +19,14 @@
 #include "users_private.h"
 
 struct users *
-users_empty(const uint8_t secret[SCRAM_KEY])
+users_empty(const struct users_about *about)
 {
 	struct users *u = calloc(1, sizeof *u);
 
 	if (u == NULL)
 		return NULL;
 	atomic_init(&u->refs, 1);
-	memcpy(u->secret, secret, SCRAM_KEY);
+	u->about = about;
 	return u;
 }
 
@@ -70,7 +70,7 @@ user_compare(struct ph_str a, struct ph_str b)
 }
 
 static const struct user *
-find(const struct users *u, struct ph_str name)
+find_exactly(const struct users *u, struct ph_str name)
 {
 	size_t low = 0, high = u->n;
 
@@ -86,6 +86,20 @@ find(const struct users *u, struct ph_str name)
 			low = mid + 1;
 	}
 	return NULL;
+}
+
+/* Also without the default domain, which whoever wrote the file may have left out. */
+static const struct user *
+find(const struct users *u, struct ph_str name)
+{
+	const struct user *found = find_exactly(u, name);
+	const char *domain = u->about->default_domain;
+	size_t n = domain != NULL ? strlen(domain) : 0;
+
+	if (found == NULL && n > 0 && name.n > n + 1 && name.p[name.n - n - 1] == '@' &&
+	    strncasecmp(name.p + name.n - n, domain, n) == 0)
+		found = find_exactly(u, (struct ph_str){ name.p, name.n - n - 1 });
+	return found;
 }
 
 /* What is made from the secret, a label and the name without regard to case. */
@@ -112,7 +126,7 @@ stand_in(const struct users *u, struct ph_str name)
 
 	if (u->n == 0)
 		return NULL;
-	derive(u->secret, 'u', name, h);
+	derive(u->about->secret, 'u', name, h);
 	memcpy(&k, h, sizeof k);
 	return &u->v[k % u->n];
 }
@@ -218,7 +232,7 @@ users_fake(const struct users *u, struct ph_str name, struct user_verifier *out)
 
 	if (like == NULL || !like->has_verifier)
 		like = u->sample;
-	user_verifier_fake(u->secret, name, like != NULL ? like->verifier.iterations
+	user_verifier_fake(u->about->secret, name, like != NULL ? like->verifier.iterations
 	    : USERS_ITERATIONS, like != NULL ? like->verifier.salt_n : USERS_SALT, out);
 }
 

@@ -12,8 +12,7 @@
 #define AUTH_BASIC_USERS_H
 
 #include "scram.h"
-
-struct stat;
+#include "textfile.h"
 
 #define USERS_SCHEME "SCRAM-SHA-256"
 
@@ -44,15 +43,17 @@ const char *user_name_problem(struct ph_str name);
 const char *user_hash_scheme(struct ph_str hash);
 
 struct users;
-/* What is wrong with a file, in words, with file and line; at most ten times. */
-typedef void (*users_say)(void *arg, const char *text);
+/* What a file is read with; both live as long as what was read. */
+struct users_about {
+	uint8_t secret[SCRAM_KEY];      /* what answers about unknown users are made from */
+	const char *default_domain;     /* names in the file may lack it; may be NULL */
+};
 /* 0 with *out; PH_ENOENT: no such file (nothing is said); PH_EPERM: open to others, or may not be
- * read; PH_EINVAL: mistakes; PH_EIO.  secret: what answers about unknown users are made from.
- * out_st may be NULL; it is set on success. */
-int users_read(const char *path, const uint8_t secret[SCRAM_KEY], struct users **out,
-               struct stat *out_st, users_say say, void *arg) __attribute__((warn_unused_result));
+ * read; PH_EINVAL: mistakes; PH_EIO. */
+int users_read(const char *path, const struct users_about *about, struct users **out, text_say say,
+               void *arg) __attribute__((warn_unused_result));
 /* As if a file without users had been read. */
-struct users *users_empty(const uint8_t secret[SCRAM_KEY]);
+struct users *users_empty(const struct users_about *about);
 struct users *users_ref(struct users *u);
 void users_unref(struct users **u);
 size_t users_count(const struct users *u);

@@ -12,7 +12,6 @@ enum {
 	USERS_ITERATIONS = 100 * 1000,  /* as the option's default */
 	USERS_SALT = 16,                /* octets of salts that we make */
 	USERS_MAX = 1000 * 1000,
-	USERS_FILE_MAX = 256 << 20,
 	USER_LINE_MAX = 2048,
 };
 
@@ -30,7 +29,7 @@ struct users {
 	struct user *v;                 /* by name */
 	size_t n;
 	const struct user *sample;      /* one with a verifier, NULL none */
-	uint8_t secret[SCRAM_KEY];
+	const struct users_about *about;
 };
 
 int user_compare(struct ph_str a, struct ph_str b);

@@ -6,48 +6,28 @@
  */
 #include "users.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <posthouse/service.h>
 
 #include "credentials.h"
 #include "users_private.h"
 
-enum { SAY_MAX = 10 };
-
 /* --- verifiers --- */
-
-static struct ph_str
-cut(struct ph_str s, char at, struct ph_str *rest)
-{
-	const char *p = s.n > 0 ? memchr(s.p, at, s.n) : NULL;
-
-	if (p == NULL) {
-		*rest = (struct ph_str){ NULL, 0 };
-		return s;
-	}
-	*rest = (struct ph_str){ p + 1, s.n - (size_t)(p - s.p) - 1 };
-	return (struct ph_str){ s.p, (size_t)(p - s.p) };
-}
 
 int
 user_verifier_parse(struct ph_str text, struct user_verifier *out)
 {
-	struct ph_str rest, scheme = cut(text, '$', &rest), cost, keys, iterations, salt, stored,
+	struct ph_str rest, scheme = text_cut(text, '$', &rest), cost, keys, iterations, salt, stored,
 	              server;
 	struct user_verifier v = { 0 };
 	size_t n;
 
-	cost = cut(rest, '$', &keys);
-	iterations = cut(cost, ':', &salt);
-	stored = cut(keys, ':', &server);
+	cost = text_cut(rest, '$', &keys);
+	iterations = text_cut(cost, ':', &salt);
+	stored = text_cut(keys, ':', &server);
 	if (scheme.n != strlen(USERS_SCHEME) || memcmp(scheme.p, USERS_SCHEME, scheme.n) != 0 ||
 	    scram_number(iterations, &v.iterations) != 0 ||
 	    v.iterations < SCRAM_ITERATIONS_MIN ||
@@ -154,14 +134,14 @@ user_line_parse(struct ph_str line, struct user_line *out, const char **why)
 		line.n--;
 	if (line.n == 0 || line.p[0] == '#')
 		return 0;
-	l.name = cut(line, ':', &rest);
-	if ((*why = user_name_problem(l.name)) != NULL)
-		return PH_EINVAL;
-	l.hash = cut(rest, ':', &l.verifier);
+	l.name = text_cut(line, ':', &rest);
+	l.hash = text_cut(rest, ':', &l.verifier);
 	if (rest.p == NULL || l.hash.n == 0) {
 		*why = "there is no password hash behind the name; \"NAME:HASH\" is wanted";
 		return PH_EINVAL;
 	}
+	if ((*why = user_name_problem(l.name)) != NULL)
+		return PH_EINVAL;
 	if (l.hash.n == 1 && l.hash.p[0] == '-') {
 		l.hash = (struct ph_str){ NULL, 0 };
 	} else if (l.hash.p[0] == '{') {
@@ -188,94 +168,6 @@ user_line_parse(struct ph_str line, struct user_line *out, const char **why)
 }
 
 /* --- the file --- */
-
-struct reading {
-	const char *path;
-	users_say say;
-	void *arg;
-	unsigned said;
-};
-
-static void complain(struct reading *r, size_t line, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-/* line 0: the file as a whole */
-static void
-complain(struct reading *r, size_t line, const char *fmt, ...)
-{
-	char what[512], text[1024];
-	va_list ap;
-
-	if (r->said++ > SAY_MAX || r->say == NULL)
-		return;
-	va_start(ap, fmt);
-	(void)vsnprintf(what, sizeof what, fmt, ap);
-	va_end(ap);
-	if (r->said > SAY_MAX)
-		(void)snprintf(text, sizeof text, "%s: more mistakes follow", r->path);
-	else if (line > 0)
-		(void)snprintf(text, sizeof text, "%s:%zu: %s", r->path, line, what);
-	else
-		(void)snprintf(text, sizeof text, "%s %s", r->path, what);
-	r->say(r->arg, text);
-}
-
-static int
-load(struct reading *r, int fd, size_t size, char **out)
-{
-	char *text = malloc(size + 1);
-	size_t n = 0;
-
-	while (text != NULL && n < size) {
-		ssize_t got = read(fd, text + n, size - n);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			break;
-		n += (size_t)got;
-	}
-	if (text == NULL || n < size) {
-		/* somebody is writing it just now, or the disk is broken */
-		complain(r, 0, "could not be read whole");
-		if (text != NULL)
-			ph_wipe(text, n);
-		free(text);
-		return PH_EIO;
-	}
-	text[size] = '\0';
-	*out = text;
-	return 0;
-}
-
-static int
-open_file(struct reading *r, struct stat *st)
-{
-	int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-		return PH_ENOENT;
-	if (fd < 0) {
-		int why = errno;
-
-		complain(r, 0, "cannot be read: %s", strerror(why));
-		return why == EACCES || why == EPERM ? PH_EPERM : PH_EIO;
-	}
-	if (fstat(fd, st) != 0 || !S_ISREG(st->st_mode)) {
-		complain(r, 0, "is not a file");
-	} else if ((st->st_mode & 0027) != 0) {
-		complain(r, 0, "has mode %04o: others could read it or change it; chmod 0640 or 0600",
-		    (unsigned)(st->st_mode & 07777));
-		close(fd);
-		return PH_EPERM;
-	} else if (st->st_size > USERS_FILE_MAX) {
-		complain(r, 0, "is larger than 256 MiB");
-	} else {
-		return fd;
-	}
-	close(fd);
-	return PH_EIO;
-}
 
 static int
 add(struct users *u, size_t *room, struct user_line line, size_t number)
@@ -312,13 +204,13 @@ by_name(const void *a, const void *b)
 }
 
 static void
-sort(struct reading *r, struct users *u)
+sort(struct textfile *f, struct users *u)
 {
 	if (u->n > 0)
 		qsort(u->v, u->n, sizeof *u->v, by_name);
 	for (size_t i = 0; i < u->n; i++) {
 		if (i > 0 && user_compare(u->v[i - 1].line.name, u->v[i].line.name) == 0)
-			complain(r, u->v[i].number, "\"%.*s\" stands in line %zu already",
+			textfile_complain(f, u->v[i].number, "\"%.*s\" stands in line %zu already",
 			    (int)u->v[i].line.name.n, u->v[i].line.name.p, u->v[i - 1].number);
 		if (u->sample == NULL && u->v[i].has_verifier)
 			u->sample = &u->v[i];
@@ -326,61 +218,55 @@ sort(struct reading *r, struct users *u)
 }
 
 static int
-parse(struct reading *r, struct users *u)
+parse(struct textfile *f, struct users *u)
 {
-	struct ph_str rest = { u->text, u->text_n }, line;
-	size_t room = 0, number = 0;
+	struct ph_str line;
+	size_t room = 0;
 
-	while (rest.n > 0) {
-		struct user_line l;
+	while (textfile_line(f, &line)) {
 		const char *why = NULL;
+		struct user_line l;
 		int rc;
 
-		line = cut(rest, '\n', &rest);
-		number++;
 		if (line.n > USER_LINE_MAX) {
-			complain(r, number, "the line is longer than %d octets", USER_LINE_MAX);
+			textfile_complain(f, f->number, "the line is longer than %d octets",
+			    USER_LINE_MAX);
 			continue;
 		}
-		if ((rc = user_line_parse(line, &l, &why)) < 0)
-			complain(r, number, "%s", why);
-		else if (rc > 0 && add(u, &room, l, number) != 0) {
-			complain(r, number, "there are more users than can be kept");
+		if ((rc = user_line_parse(line, &l, &why)) < 0) {
+			textfile_complain(f, f->number, "%s", why);
+		} else if (rc > 0 && add(u, &room, l, f->number) != 0) {
+			textfile_complain(f, f->number, "there are more users than can be kept");
 			return PH_ELIMIT;
 		}
 	}
-	sort(r, u);
-	/* Only now, as it ends the views of those that stand behind: crypt wants a NUL. */
+	sort(f, u);
+	/* Only now: crypt wants a NUL, which takes the place of what stood behind. */
 	for (size_t i = 0; i < u->n; i++)
 		if (u->v[i].line.hash.p != NULL)
-			u->text[(size_t)(u->v[i].line.hash.p - u->text) + u->v[i].line.hash.n] = '\0';
-	return r->said > 0 ? PH_EINVAL : 0;
+			f->text[(size_t)(u->v[i].line.hash.p - f->text) + u->v[i].line.hash.n] = '\0';
+	return f->said > 0 ? PH_EINVAL : 0;
 }
 
 int
-users_read(const char *path, const uint8_t secret[SCRAM_KEY], struct users **out,
-           struct stat *out_st, users_say say, void *arg)
+users_read(const char *path, const struct users_about *about, struct users **out, text_say say,
+           void *arg)
 {
-	struct reading r = { .path = path, .say = say, .arg = arg };
+	struct textfile f = { .path = path, .say = say, .arg = arg };
 	struct users *u;
-	struct stat st;
-	int fd = open_file(&r, &st), rc;
+	int rc = textfile_load(&f, 0027);
 
-	if (fd < 0)
-		return fd;
-	u = users_empty(secret);
-	rc = u != NULL ? load(&r, fd, (size_t)st.st_size, &u->text) : PH_ENOMEM;
-	close(fd);
-	if (rc == 0) {
-		u->text_n = (size_t)st.st_size;
-		rc = parse(&r, u);
-	}
-	if (rc != 0) {
-		users_unref(&u);
+	if (rc != 0)
 		return rc;
+	u = users_empty(about);
+	rc = u != NULL ? parse(&f, u) : PH_ENOMEM;
+	if (rc == 0) {
+		u->text_n = f.n;
+		u->text = textfile_take(&f);
+		*out = u;
+	} else {
+		users_unref(&u);
 	}
-	*out = u;
-	if (out_st != NULL)
-		*out_st = st;
-	return 0;
+	textfile_free(&f);
+	return rc;
 }

@@ -109,7 +109,7 @@ take(struct watched *f, void *object)
 }
 
 int
-watched_load(struct watched *f, watched_say say, void *say_arg)
+watched_load(struct watched *f, text_say say, void *say_arg)
 {
 	void *object = NULL;
 	int rc;

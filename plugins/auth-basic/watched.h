@@ -10,14 +10,13 @@
 
 #include <posthouse/posthouse.h>
 
-struct stat;
+#include "textfile.h"
 
-typedef void (*watched_say)(void *arg, const char *text);
 struct watched_kind {
 	const char *what;               /* "users", for the log */
 	/* Reads path; what it returns by *out is one reference.  Says what is wrong, except for
 	 * PH_ENOENT. */
-	int (*read)(const char *path, const void *arg, void **out, watched_say say, void *say_arg);
+	int (*read)(const char *path, const void *arg, void **out, text_say say, void *say_arg);
 	void *(*ref)(void *object);
 	void (*unref)(void *object);
 	size_t (*count)(const void *object);
@@ -29,7 +28,7 @@ struct watched *watched_new(const struct watched_kind *kind, const char *path, c
                             void *initial);
 void watched_free(struct watched **f);
 /* setup: reads it for the first time.  PH_ENOENT leaves initial in force. */
-int watched_load(struct watched *f, watched_say say, void *say_arg);
+int watched_load(struct watched *f, text_say say, void *say_arg);
 /* A reference; NULL only when there was no initial one.  Any thread. */
 void *watched_get(struct watched *f);
 
