@@ -191,6 +191,7 @@ daemon_start(struct daemon *d, struct diags *diags)
 		return EX_UNAVAILABLE;
 	d->loop = loop_new();
 	/* Still privileged: plugins read their keys. */
+	d->gen->workers = d->nworkers;
 	if (generation_setup(d->gen, ++d->generations, loop_mailbox(d->loop), diags) != 0)
 		return EX_CONFIG;
 	if ((rc = daemon_drop_privileges(set)) != 0)

@@ -173,6 +173,7 @@ daemon_reload(struct daemon *d, void (*done)(void *arg, bool ok, struct buf *rep
 	if (d->to_apply > 0 || d->stopping) {
 		buf_adds(&report, "a reload is under way already\n");
 	} else if ((g = daemon_load(d->args.config, d->args.plugin_dir, &diags)) != NULL) {
+		g->workers = d->nworkers;
 		if (binds_open(&d->binds, g->config, &diags) > 0) {
 			generation_free_unset(&g);
 		} else if (generation_setup(g, d->generations + 1, loop_mailbox(d->loop),

@@ -3,6 +3,7 @@
  * the work.  What is here ties pool and leases to the worker.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "net/helper.h"
 #include "plugin/private.h"
@@ -46,15 +47,32 @@ helpers_end(struct service *s)
 	free(h);
 }
 
-struct ph_helpers *
-ph_helpers_open(struct ph_worker *w, const struct ph_helper_spec *spec)
+/* This worker's part of what the whole daemon may have. */
+static int64_t
+share(const struct ph_worker *w, int64_t total)
 {
+	int64_t workers = w->wp->gen->workers > 0 ? w->wp->gen->workers : 1;
+	int64_t mine = total / workers + (w->wp->worker < total % workers);
+
+	return mine > 0 ? mine : 1;
+}
+
+struct ph_helpers *
+ph_helpers_open(struct ph_worker *w, const struct ph_helper_spec *given)
+{
+	struct ph_helper_spec own = { 0 }, *spec = &own;
 	struct ph_helpers *h;
 
-	if (spec == NULL || spec->size != sizeof *spec || spec->command.n == 0) {
+	/* Grown at its end: a plugin of before has a shorter one. */
+	if (given == NULL || given->size < offsetof(struct ph_helper_spec, total) ||
+	    given->size > sizeof own || given->command.n == 0) {
 		ph_log_worker(w, PH_ERROR, "helper pool without a command, or built for another posthouse");
 		return NULL;
 	}
+	memcpy(&own, given, given->size);
+	own.size = sizeof own;
+	if (own.total > 0)
+		own.count = share(w, own.total);
 	h = mem_new(struct ph_helpers);
 	h->w = w;
 	list_init(&h->leases);

@@ -35,6 +35,7 @@ struct provided_list { struct provided *v; size_t n; };
 struct generation {
 	_Atomic unsigned refs;
 	unsigned number;                /* 1, 2, ... */
+	unsigned workers;               /* of the daemon; 0 where there is none */
 	struct config_file *config;
 	struct instance *instances; size_t ninstances;
 	struct hook_list hooks[PH_HOOK_COUNT];

@@ -78,6 +78,9 @@ struct ph_helper_spec {
 	ph_duration lease_wait;         /* for a free helper */
 	ph_duration restart_min, restart_max;   /* back-off */
 	uint64_t max_answer;            /* bytes, default 64 KiB */
+	/* Instead of count: processes at most in the whole daemon, shared out among the workers;
+	 * each has at least one.  0: count holds. */
+	int64_t total;
 };
 struct ph_helpers;
 struct ph_lease;

@@ -1,6 +1,279 @@
-/* auth-windows.c - integrated Windows authentication. */
-#include <posthouse/posthouse.h>
+/*
+ * auth-windows.c - integrated Windows authentication, both ways, by helper
+ * programs: Samba's ntlm_auth, and posthouse-gssapi for RFC 4752.
+ *
+ * What is here: options, the helpers' command lines, a worker's pools.  No
+ * cryptography and no domain knowledge is in the daemon.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "identity.h"
+#include "windows.h"
+
+static const struct ph_choice forms[] = {
+	{ "as-given", IDENTITY_AS_GIVEN, "as the helper says it" },
+	{ "netbios", IDENTITY_NETBIOS, "LAB\\alice" },
+	{ "upn", IDENTITY_UPN, "alice@lab.test" },
+	{ "plain", IDENTITY_PLAIN, "alice" },
+	{ NULL, 0, NULL }
+};
+
+static const struct ph_choice flavours[] = {
+	{ "exchange", FLAVOUR_EXCHANGE, "SPNEGO tokens, as Exchange wants them" },
+	{ "rfc4752", FLAVOUR_RFC4752, "Kerberos with a last step, as Dovecot, Cyrus and others want it" },
+	{ NULL, 0, NULL }
+};
+
+#define OPT(field, key, ...) PH_OPT(struct windows_cfg, field, key, __VA_ARGS__)
+
+static const struct ph_option windows_options[] = {
+	OPT(ntlm_helper, "ntlm-helper", .dflt = "[ntlm_auth, --helper-protocol=squid-2.5-ntlmssp]", .max_items = 30,
+	    .doc = "Command that checks NTLM logins of clients, in the protocol of Samba's ntlm_auth. Empty: "
+	           "NTLM is not offered."),
+	OPT(spnego_helper, "spnego-helper", .dflt = "[ntlm_auth, --helper-protocol=gss-spnego]", .max_items = 30,
+	    .doc = "Command that checks GSSAPI logins whose tokens are SPNEGO, as clients of Exchange send "
+	           "them. Empty: such logins are refused, and GSS-SPNEGO is not offered."),
+	OPT(gssapi_helper, "gssapi-helper", .max_items = 30,
+	    .doc = "Command that checks GSSAPI logins by bare Kerberos (RFC 4752), and logs in to smart hosts "
+	           "by Kerberos. Without the option it is posthouse-gssapi of this installation."),
+	OPT(helpers, "helpers", .dflt = "4", .min = "1", .max = "1000", .unit = "processes",
+	    .doc = "Helper processes of each kind, shared out among the workers; each worker has at least "
+	           "one. A login holds one from its first to its last message. They start when needed."),
+	OPT(helper_timeout, "helper-timeout", .dflt = "25s", .min = "100ms", .max = "2m",
+	    .doc = "How long a helper may take for one answer before it is killed and the client told to try "
+	           "later. winbindd takes up to 20 s to find out that no domain controller answers."),
+	OPT(helper_wait, "helper-wait", .dflt = "10s", .min = "0s", .max = "2m",
+	    .doc = "How long a login waits for a free helper before the client is told to try later."),
+	OPT(client_wait, "client-wait", .dflt = "10s", .min = "100ms", .max = "5m",
+	    .doc = "How long a client may keep a helper waiting for its next message. After that the helper "
+	           "serves others, and the login fails with 454."),
+	OPT(membership, "require-membership",
+	    .doc = "Group whose members alone may log in, as LAB\\group or as a SID. The helpers get it as "
+	           "--require-membership-of; for Kerberos, where they do not look at it, the groups are "
+	           "asked of winbindd by membership-helper."),
+	OPT(membership_helper, "membership-helper", .dflt = "[wbinfo]", .max_items = 30,
+	    .doc = "Command that asks winbindd for SIDs and groups; wbinfo or what takes its options. Empty: "
+	           "with require-membership, Kerberos logins fail."),
+	PH_OPT_CHOICE(struct windows_cfg, identity, "identity", forms, .dflt = "netbios",
+	    .doc = "Form of a login's name in rules, log and Received fields. Names of domains that are not "
+	           "in domains stay as the helper gives them."),
+	OPT(domains, "domains", .max_items = 100,
+	    .doc = "Short and long name of each domain, for example LAB=lab.test, so that LAB\\alice and "
+	           "alice@LAB.TEST are one user. The first is that of names without a domain."),
+	OPT(allow_cleartext_ntlm, "allow-cleartext-ntlm", .dflt = "no",
+	    .doc = "Whether NTLM is used outside TLS, by clients and towards smart hosts. Who can listen can "
+	           "guess passwords from it at leisure, and who is in between can take the login over to "
+	           "another server of the domain."),
+	OPT(keytab, "keytab",
+	    .doc = "Keytab with the keys of the service, for RFC 4752; the system's own by default. The user "
+	           "of posthouse must be able to read it. ntlm_auth finds its keytab by smb.conf."),
+	OPT(ntlm_client_helper, "ntlm-client-helper", .dflt = "[ntlm_auth, --helper-protocol=ntlmssp-client-1]",
+	    .max_items = 30, .doc = "Command that logs in to smart hosts by NTLM. It is told user and domain "
+	           "by --username and --domain, and the password by a line. Empty: NTLM is not used there."),
+	OPT(spnego_client_helper, "spnego-client-helper",
+	    .dflt = "[ntlm_auth, --helper-protocol=gss-spnego-client]", .max_items = 30,
+	    .doc = "Command that logs in to smart hosts by SPNEGO with a password. With client-keytab or "
+	           "client-cache gssapi-helper does that."),
+	PH_OPT_CHOICE(struct windows_cfg, flavour, "client-gssapi", flavours, .dflt = "exchange",
+	    .doc = "What smart hosts mean by the mechanism GSSAPI. Both kinds call it by the same name."),
+	OPT(client_keytab, "client-keytab",
+	    .doc = "Keytab with the key of the smart host's login, for Kerberos without a password. Tickets "
+	           "are got from it for each login."),
+	OPT(client_cache, "client-cache",
+	    .doc = "Ticket cache for logins to smart hosts, for example FILE:/run/posthouse/cc, which somebody "
+	           "else keeps fresh. It must belong to the user of posthouse."),
+	OPT(client_host, "client-host",
+	    .doc = "Name of the smart host in its Kerberos principal, when it is not the name it is configured "
+	           "by; needed when that is an address."),
+	OPT(client_service, "client-service", .dflt = "smtp",
+	    .doc = "Service in the smart host's Kerberos principal. Exchange has smtp and SMTPSVC."),
+	PH_OPT_END
+};
+
+/* --- check --- */
+
+static void
+check_command(struct ph_setup *setup, const char *option, const struct ph_strings *command)
+{
+	for (size_t i = 0; i < command->n; i++)
+		if (command->v[i][0] == '\0')
+			ph_complain(setup, option, "has an empty word; write the program and its arguments, as "
+			    "in [ntlm_auth, --helper-protocol=gss-spnego]");
+}
+
+static bool
+is_clean(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7F)
+			return false;
+	return true;
+}
+
+static int
+windows_check(struct ph_setup *setup)
+{
+	const struct windows_cfg *cfg = ph_setup_config(setup);
+
+	check_command(setup, "ntlm-helper", &cfg->ntlm_helper);
+	check_command(setup, "spnego-helper", &cfg->spnego_helper);
+	check_command(setup, "gssapi-helper", &cfg->gssapi_helper);
+	check_command(setup, "ntlm-client-helper", &cfg->ntlm_client_helper);
+	check_command(setup, "spnego-client-helper", &cfg->spnego_client_helper);
+	check_command(setup, "membership-helper", &cfg->membership_helper);
+	for (size_t i = 0; i < cfg->domains.n; i++)
+		if (!identity_domain_valid(cfg->domains.v[i]))
+			ph_complain(setup, "domains", "\"%s\" is not SHORT=LONG; write for example "
+			    "LAB=lab.test", cfg->domains.v[i]);
+	if (cfg->domains.n == 0 && (cfg->identity == IDENTITY_UPN || cfg->identity == IDENTITY_PLAIN))
+		ph_complain(setup, "identity", "needs domains, to know whose names may be rewritten; write "
+		    "domains: [LAB=lab.test] with your own");
+	if (cfg->membership != NULL && (cfg->membership[0] == '\0' || !is_clean(cfg->membership)))
+		ph_complain(setup, "require-membership", "is not a group; write LAB\\group or a SID");
+	if (cfg->client_keytab != NULL && cfg->client_cache != NULL)
+		ph_complain(setup, "client-cache", "cannot be set together with client-keytab: tickets come "
+		    "from the one or the other");
+	if (cfg->client_service[0] == '\0' || strpbrk(cfg->client_service, "@/ ") != NULL)
+		ph_complain(setup, "client-service", "is \"%s\"; write the first part of the principal, for "
+		    "example smtp", cfg->client_service);
+	return 0;
+}
+
+/* --- setup --- */
+
+/* The command and what is added to it, in memory that teardown frees. */
+static int
+command_make(struct ph_strings *out, const struct ph_strings *base, const char *option, const char *value)
+{
+	const char **v;
+	size_t n = 0;
+
+	*out = (struct ph_strings){ NULL, 0 };
+	if (base->n == 0)
+		return 0;
+	v = calloc(base->n + 2, sizeof *v);
+	if (v == NULL)
+		return PH_ENOMEM;
+	for (size_t i = 0; i < base->n; i++)
+		v[n++] = base->v[i];
+	if (value != NULL) {
+		char *text = NULL;
+
+		if (asprintf(&text, "%s=%s", option, value) < 0) {
+			free(v);
+			return PH_ENOMEM;
+		}
+		v[n++] = text;
+	}
+	*out = (struct ph_strings){ v, n };
+	return 0;
+}
+
+static void
+command_free(struct ph_strings *made, const struct ph_strings *base)
+{
+	if (made->n > base->n)
+		free((char *)(uintptr_t)made->v[made->n - 1]);
+	free((const char **)(uintptr_t)made->v);
+}
+
+static int
+windows_setup(struct ph_setup *setup)
+{
+	static const char *const installed[] = { PH_LIBEXECDIR "/posthouse-gssapi" };
+	struct windows_cfg *cfg = ph_setup_config(setup);
+	struct ph_mechanism *m = cfg->mechanism;
+	int rc;
+
+	if (cfg->gssapi_helper.n == 0)
+		cfg->gssapi_helper = (struct ph_strings){ installed, 1 };
+	rc = command_make(&cfg->command[HELPER_NTLM], &cfg->ntlm_helper, "--require-membership-of",
+	    cfg->membership);
+	if (rc == 0)
+		rc = command_make(&cfg->command[HELPER_SPNEGO], &cfg->spnego_helper,
+		    "--require-membership-of", cfg->membership);
+	if (rc == 0)
+		rc = command_make(&cfg->command[HELPER_GSSAPI], &cfg->gssapi_helper, "--keytab", cfg->keytab);
+	if (rc == 0 && cfg->ntlm_helper.n > 0) {
+		server_mechanism(m, "NTLM", cfg);
+		rc = ph_provide_mechanism(setup, m++);
+	}
+	if (rc == 0) {
+		server_mechanism(m, "GSSAPI", cfg);
+		rc = ph_provide_mechanism(setup, m++);
+	}
+	if (rc == 0 && cfg->spnego_helper.n > 0) {
+		server_mechanism(m, "GSS-SPNEGO", cfg);
+		rc = ph_provide_mechanism(setup, m++);
+	}
+	if (rc == 0 && cfg->ntlm_client_helper.n > 0) {
+		client_mechanism(m, "NTLM", cfg);
+		rc = ph_provide_mechanism(setup, m++);
+	}
+	if (rc == 0) {
+		client_mechanism(m, "GSSAPI", cfg);
+		rc = ph_provide_mechanism(setup, m++);
+	}
+	if (rc == 0)
+		ph_rules_admission(setup);
+	return rc;
+}
+
+static void
+windows_teardown(struct ph_setup *setup)
+{
+	struct windows_cfg *cfg = ph_setup_config(setup);
+
+	command_free(&cfg->command[HELPER_NTLM], &cfg->ntlm_helper);
+	command_free(&cfg->command[HELPER_SPNEGO], &cfg->spnego_helper);
+	command_free(&cfg->command[HELPER_GSSAPI], &cfg->gssapi_helper);
+}
+
+/* --- a worker's pools --- */
+
+static int
+windows_worker_open(struct ph_worker *w, void *data)
+{
+	const struct windows_cfg *cfg = ph_worker_config(w);
+	struct windows_worker *mine = data;
+
+	for (size_t kind = 0; kind < HELPER_KINDS; kind++) {
+		struct ph_helper_spec spec = {
+			.size = sizeof spec, .command = cfg->command[kind], .framing = PH_FRAME_LINE,
+			.total = cfg->helpers, .answer_limit = cfg->helper_timeout,
+			.lease_wait = cfg->helper_wait, .max_answer = 2 * TOKEN_MAX,
+		};
+
+		if (cfg->command[kind].n == 0)
+			continue;
+		mine->pool[kind] = ph_helpers_open(w, &spec);
+		if (mine->pool[kind] == NULL)
+			return PH_EIO;
+	}
+	return 0;
+}
+
+static void
+windows_worker_close(struct ph_worker *w, void *data)
+{
+	struct windows_worker *mine = data;
+
+	(void)w;
+	for (size_t kind = 0; kind < HELPER_KINDS; kind++)
+		ph_helpers_close(&mine->pool[kind]);
+}
 
 PH_PLUGIN(auth_windows,
-	.summary = "integrated Windows authentication",
-	.doc     = "Integrated Windows authentication.");
+	.summary     = "integrated Windows authentication, of clients and to smart hosts",
+	.doc         = "Clients log in with their domain account by NTLM or GSSAPI (SPNEGO and RFC 4752), "
+	               "and the relay to smart hosts the same way. Helper programs speak with the domain: "
+	               "ntlm_auth of Samba, on a machine that has joined it and runs winbindd, and "
+	               "posthouse-gssapi for Kerberos alone.",
+	.options     = windows_options,
+	.config_size = sizeof(struct windows_cfg),
+	.worker      = { sizeof(struct windows_worker), windows_worker_open, windows_worker_close },
+	.check       = windows_check,
+	.setup       = windows_setup,
+	.teardown    = windows_teardown);
