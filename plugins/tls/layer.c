@@ -60,6 +60,10 @@ tls_layer_close(void *layer)
 {
 	struct tls_layer *y = layer;
 
+	/* Who goes without a goodbye of its own takes the session along, as far as OpenSSL can
+	 * tell; after QUIT the host parts first, and its session is as good as any. */
+	if (y->open)
+		SSL_set_shutdown(y->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(y->ssl);
 	tls_client_end(y);
 	tls_material_unref(&y->material);
@@ -81,7 +85,8 @@ shake(struct tls_layer *y)
 
 		if (n > io->cipher_in_len)
 			n = io->cipher_in_len;
-		memcpy(y->first + y->n_first, io->cipher_in, n);
+		if (n > 0)
+			memcpy(y->first + y->n_first, io->cipher_in, n);
 		y->n_first += (uint8_t)n;
 	}
 	rc = SSL_do_handshake(y->ssl);
@@ -121,14 +126,16 @@ read_plain(struct tls_layer *y)
 		case SSL_ERROR_WANT_WRITE:
 			return 0;
 		case SSL_ERROR_ZERO_RETURN:
-			y->ended = true;        /* close_notify: what follows is not for us */
-			io->cipher_in += io->cipher_in_len;
-			io->cipher_in_len = 0;
-			return 0;
+			y->ended = true;
+			break;
 		default:
 			tls_words_handshake(y);
 			return PH_EPROTO;
 		}
+	}
+	if (y->ended) {         /* close_notify: what follows is not for us */
+		io->cipher_in += io->cipher_in_len;
+		io->cipher_in_len = 0;
 	}
 	return 0;
 }
@@ -196,6 +203,7 @@ tls_layer_pump(void *layer, struct ph_secure_io *io, enum ph_secure_state *state
 	ERR_clear_error();
 	y->io = io;
 	rc = pump(y, state);
+	y->broken = rc < 0;
 	y->io = NULL;
 	ERR_clear_error();      /* the queue is the thread's: others' errors are not ours, nor ours theirs */
 	return rc;

@@ -121,7 +121,6 @@ ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t 
 {
 	const X509 *peer = session != NULL ? SSL_SESSION_get0_peer(session) : NULL;
 
-	(void)ssl;
 	(void)name;
 	(void)n;
 	(void)arg;
@@ -130,8 +129,9 @@ ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t 
 	case SSL_TICKET_SUCCESS_RENEW:
 		if (peer != NULL && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0)
 			return SSL_TICKET_RETURN_IGNORE_RENEW;
-		return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE
-		                                    : SSL_TICKET_RETURN_USE_RENEW;
+		/* RFC 8446 C.4: a ticket is used once, so each connection gets the next one. */
+		return status == SSL_TICKET_SUCCESS && SSL_version(ssl) < TLS1_3_VERSION
+		           ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 	case SSL_TICKET_EMPTY:
 	case SSL_TICKET_NO_DECRYPT:
 		return SSL_TICKET_RETURN_IGNORE_RENEW;

@@ -66,9 +66,10 @@ def test_greetings_alone_resumed_and_full(relays):
 
 
 def test_greetings_alone_in_the_clear(relays):
-    got = bench(relays().port, "--greet-only", "--messages", 30, "--sessions", 3)
+    relay = relays()
+    got = bench(relay.port, "--greet-only", "--messages", 30, "--sessions", 3)
     assert (got["messages"], got["connections"], got["handshakes"]) == (30, 30, 0)
-    got = bench(relays().port, "--greet-only", "--duration", "300ms", "--sessions", 3)
+    got = bench(relay.port, "--greet-only", "--duration", "300ms", "--sessions", 3)
     assert got["messages"] == got["connections"] > 5
 
 
