@@ -375,6 +375,8 @@ session_output(struct conn *c, void *arg, struct iovec *iov, int max)
 	(void)c;
 	if (out.n == 0 || max < 1)
 		return 0;
+	if (log_on(PH_TRACE))
+		session_trace_out(s);
 	iov[0].iov_base = (void *)(uintptr_t)out.p;
 	iov[0].iov_len = out.n;
 	return 1;
@@ -386,8 +388,7 @@ session_sent(struct conn *c, void *arg, size_t n)
 	struct session *s = arg;
 
 	(void)c;
-	if (log_on(PH_TRACE))
-		session_trace_sent(s, str_head(buf_view(&s->smtp.out), n));
+	s->traced -= n < s->traced ? n : s->traced;
 	buf_eat(&s->smtp.out, n);
 	if (s->smtp.out.len > 0)
 		return;

@@ -51,6 +51,7 @@ struct session {
 	enum ph_reply auth_reply;       /* to a login that was decided */
 	int64_t auth_failures;
 	bool wipe_out, trace_auth;      /* out held a challenge; the trace has seen an AUTH */
+	size_t traced;                  /* octets of out that the trace has shown */
 	struct log_ctx log;
 	char id_text[PH_MSGID_TEXT], log_text[PH_MSGID_TEXT + 8];
 };
@@ -86,8 +87,8 @@ void session_tls(struct session *s);
 void session_tls_failed(struct session *s, struct ph_str fallback);
 void session_secured(struct session *s, int status);
 
-/* session_trace.c: smtp_server_step, and what was sent, in the log */
+/* session_trace.c: smtp_server_step, and what it wrote, in the log */
 enum smtp_rq session_step_traced(struct session *s, struct ph_str *in, struct smtp_request *req);
-void session_trace_sent(struct session *s, struct ph_str out);
+void session_trace_out(struct session *s);
 
 #endif

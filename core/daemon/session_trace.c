@@ -73,6 +73,7 @@ enum smtp_rq
 session_step_traced(struct session *s, struct ph_str *in, struct smtp_request *req)
 {
 	enum smtp_state was = s->smtp.state;
+	bool rest = smtp_server_skips(&s->smtp);        /* of a line that was too long */
 	struct ph_str before = *in;
 	enum smtp_rq rq = smtp_server_step(&s->smtp, in, req);
 	struct ph_str said = str_head(before, before.n - in->n);
@@ -86,16 +87,27 @@ session_step_traced(struct session *s, struct ph_str *in, struct smtp_request *r
 	}
 	while (said.p != NULL && said.n > 0) {
 		struct ph_str line = next_line(&said);
-		trace_command(s, was, line);
+		if (rest)
+			trace(s, "smtp.in", STR(""), "***");
+		else
+			trace_command(s, was, line);
+		rest = false;
 		if (starts_verb(line, "BDAT"))
 			break;          /* what follows is content */
 	}
 	return rq;
 }
 
+/* Replies are written whole, but may leave in pieces: what was not shown yet. */
 void
-session_trace_sent(struct session *s, struct ph_str out)
+session_trace_out(struct session *s)
 {
+	struct ph_str out = buf_view(&s->smtp.out);
+
+	if (out.n <= s->traced)
+		return;
+	out = str_skip(out, s->traced);
+	s->traced += out.n;
 	while (out.p != NULL && out.n > 0) {
 		struct ph_str line = next_line(&out);
 		bool challenge = str_starts(line, "334 ") && line.n > 4;

@@ -136,6 +136,12 @@ server_ask(struct smtp_server *s, enum ph_hook hook)
 }
 
 bool
+smtp_server_skips(const struct smtp_server *s)
+{
+	return s->p.skip_line;
+}
+
+bool
 server_skip(struct smtp_server *s, struct ph_str *in)
 {
 	const char *lf;

@@ -141,6 +141,7 @@ void smtp_server_end(struct smtp_server *s, enum ph_reply reply);
 void smtp_server_early_talk(struct smtp_server *s);
 int64_t smtp_server_timeout_ms(const struct smtp_server *s);    /* of the present state */
 size_t smtp_server_line_max(const struct smtp_server_config *cfg);
+bool smtp_server_skips(const struct smtp_server *s);    /* the rest of an overlong line */
 bool smtp_server_knows(struct ph_str line);     /* it begins with a verb */
 const char *smtp_state_name(enum smtp_state st);        /* "RCPT" */
 const char *smtp_state_text(enum smtp_state st);        /* "at least one recipient" */

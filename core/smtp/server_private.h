@@ -38,6 +38,7 @@ struct smtp_command {
 enum {
 	NEEDS_TLS = 1,          /* refused without, where TLS is required (RFC 3207 4) */
 	CONTENT_FOLLOWS = 2,    /* DATA: a client may send content without waiting for 354 */
+	NEEDS_LOGIN = 8,        /* refused without, where a login is required (RFC 4954 6) */
 	OCTETS_FOLLOW = 4,      /* BDAT: does, and parse deals with every refusal */
 };
 

@@ -217,7 +217,7 @@ static const struct smtp_verb verbs[] = {
 	{ WORD("NOOP"), ANY, 0, NO_HOOK, any_args, noop_apply, NULL },
 	{ WORD("STARTTLS"), IN(READY), 0, NO_HOOK, starttls_parse, NULL, NULL },
 	{ WORD("AUTH"), IN(READY), NEEDS_TLS, NO_HOOK, auth_parse, NULL, NULL },
-	{ WORD("VRFY"), ANY, NEEDS_TLS, NO_HOOK, vrfy_parse, vrfy_apply, NULL },
+	{ WORD("VRFY"), ANY, NEEDS_TLS | NEEDS_LOGIN, NO_HOOK, vrfy_parse, vrfy_apply, NULL },
 	{ WORD("HELP"), ANY, 0, NO_HOOK, any_args, help_apply, NULL },
 	{ WORD("EXPN"), ANY, 0, NO_HOOK, not_offered, NULL, NULL },
 	{ WORD("ETRN"), ANY, 0, NO_HOOK, not_offered, NULL, NULL },
@@ -304,6 +304,8 @@ run_command(struct smtp_server *s, const struct smtp_verb *verb, struct smtp_com
 		server_refuse(s, server_out_of_turn(s->state, verb), NULL);
 	else if ((verb->flags & NEEDS_TLS) && s->cfg->require_tls && !s->facts->tls)
 		server_refuse(s, PH_R_TLS_REQUIRED, NULL);
+	else if ((verb->flags & NEEDS_LOGIN) && s->cfg->require_auth && s->facts->login.n == 0)
+		server_refuse(s, PH_R_LOGIN_REQUIRED, NULL);
 	else if (verb->parse(s, cmd)) {
 		if (cmd->rq != SMTP_RQ_NONE)
 			return cmd->rq;

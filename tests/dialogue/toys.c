@@ -273,7 +273,7 @@ slow_due(void *arg)
 	struct toy_exchange *e = arg;
 
 	e->timer = NULL;
-	(void)ph_sasl_done(e->ticket, e->user[0] == 'b' ? PH_SASL_DENIED : PH_SASL_DONE);
+	(void)ph_sasl_done(e->ticket, is((struct ph_str){ e->user, e->user_n }, "bad") ? PH_SASL_DENIED : PH_SASL_DONE);
 }
 
 static enum ph_sasl_result
