@@ -190,8 +190,12 @@ tls_file_open(struct tls_report *r, const char *option, const char *path, bool s
 	BIO *bio = NULL;
 
 	if (fd < 0 || fstat(fd, &st) != 0) {
-		tls_error(r, option, errno == EACCES ? "%s: %s (for the user %s)" : "%s: %s",
-		    path, strerror(errno), whoami());
+		int err = errno;
+
+		if (err == EACCES)
+			tls_error(r, option, "%s: %s (for the user %s)", path, strerror(err), whoami());
+		else
+			tls_error(r, option, "%s: %s", path, strerror(err));
 	} else if (!S_ISREG(st.st_mode)) {
 		tls_error(r, option, "%s is not a file", path);
 	} else if (st.st_size > TLS_FILE_MOST) {

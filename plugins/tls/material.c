@@ -83,11 +83,9 @@ read_key(struct tls_cert *c, BIO *bio, const char *path, const char *option, str
 	if (asked)
 		tls_error(r, option, "the key %s has a pass phrase, which nobody can type here; "
 		    "remove it with openssl pkey", path);
-	else if (at_end_of_pem())
-		tls_error(r, option, "%s holds no private key in PEM (BEGIN PRIVATE KEY)", path);
 	else
-		tls_error(r, option, "%s: the key cannot be used: %s", path,
-		    tls_words_queue(why, sizeof why));
+		tls_error(r, option, "%s holds no private key in PEM (BEGIN PRIVATE KEY) that can be "
+		    "read: %s", path, tls_words_queue(why, sizeof why));
 	ERR_clear_error();
 	return false;
 }

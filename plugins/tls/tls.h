@@ -182,7 +182,7 @@ struct tls_layer {
 	enum ph_tls_policy policy;
 	const char *listener;
 	uint16_t their_version;         /* server: the highest that the client offered */
-	bool client, open, ended, parted, legacy, is_address, unverified;
+	bool client, open, ended, parted, broken, legacy, is_address, unverified;
 	uint8_t n_first;
 	uint8_t first[24];              /* how the other side began */
 };
