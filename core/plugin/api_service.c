@@ -197,7 +197,7 @@ ph_work(struct ph_worker *w, void (*work)(void *arg), void (*done)(void *arg), v
 	struct plug_work *job;
 	int rc;
 
-	if (w->wp->closing)
+	if (w->wp->closed)      /* one that is only retired still has sessions */
 		return PH_ECANCELED;
 	job = mem_new(struct plug_work);
 	*job = (struct plug_work){ w->wp, work, done, arg };

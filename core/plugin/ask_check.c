@@ -1,7 +1,9 @@
 /*
  * ask_check.c - questions to password checkers.  They are asked in the order
- * of the file until one says that the password is right; one that says "wrong"
- * leaves the word to the next, and an error counts only when none says right.
+ * of the file until one says that the password is right; one that says "wrong",
+ * or that it knows no such user, leaves the word to the next (so that the time
+ * does not tell which of the two it was), and an error counts only when none
+ * says right.
  *
  * A checker holds a struct ph_check by pointer and may answer late, so the
  * question lives until it has answered or the worker's plugins close; the asker
@@ -120,7 +122,7 @@ check_answered(struct ph_note *note)
 		return;
 	}
 	if (c->status != 0) {
-		if (c->status != PH_EPERM)
+		if (c->status != PH_EPERM && c->status != PH_ENOENT)
 			c->other = c->status;
 		c->pos++;
 		if (check_go(c))
@@ -165,7 +167,7 @@ ph_check_begin(struct ph_worker *w, struct ph_str user, struct ph_str password, 
 {
 	struct ph_check *c;
 
-	if (w->wp->closing)
+	if (w->wp->closed)      /* one that is only retired still has sessions that log in */
 		return PH_ECANCELED;
 	if (user.n > CREDENTIAL_MAX || password.n > CREDENTIAL_MAX)
 		return PH_EINVAL;

@@ -566,6 +566,15 @@ a_checker_is_late(void **state)
 	stage_down();
 	assert_int_equal(checked, 1);
 	assert_int_equal(check_status, PH_ECANCELED);
+	/* a session of a configuration that is no longer in force logs in like any other */
+	stage_up("  - users: { waits: yes }\n");
+	worker_plugins_retire(&(struct worker_plugins *){ wp });
+	assert_int_equal(check("ann", NULL), 0);
+	ph_check_done(waiting_check, PH_ENOENT, STR(""));       /* "no such user" is "wrong" to the asker */
+	settle();
+	assert_int_equal(checked, 1);
+	assert_int_equal(check_status, PH_EPERM);
+	stage_down();
 	/* not without bounds */
 	stage_up("  - users: { waits: yes }\n");
 	for (int i = 0; i < MAX_CHECKS; i++)
