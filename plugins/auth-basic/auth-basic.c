@@ -42,12 +42,8 @@ check_users(struct ph_setup *setup, const struct basic_cfg *cfg)
 	struct users *users = NULL;
 	int rc;
 
-	if (cfg->users == NULL) {
-		if (ph_setup_plugin_of(setup, "auth-pam") == NULL)
-			ph_warn(setup, NULL, "there is no users file; PLAIN and LOGIN need users: or "
-			    "another plugin that checks passwords, such as auth-pam");
+	if (cfg->users == NULL)
 		return;
-	}
 	if (cfg->users[0] != '/') {
 		ph_complain(setup, "users", "\"%s\" is not a path that begins with /", cfg->users);
 		return;
@@ -152,6 +148,7 @@ basic_setup(struct ph_setup *setup)
 	struct basic_cfg *cfg = ph_setup_config(setup);
 	int rc = state_new(setup, cfg);
 
+	cfg->passwords = cfg->users != NULL || ph_setup_plugin_of(setup, "auth-pam") != NULL;
 	if (rc == 0 && cfg->users != NULL)
 		rc = ph_provide_checker(setup, &users_checker);
 	if (rc == 0)
@@ -207,11 +204,12 @@ static const struct ph_option basic_options[] = {
 	           "account that the relay runs as and closed to others; changes are taken at once. "
 	           "Without it passwords are checked by other plugins, such as auth-pam, and SCRAM is "
 	           "not offered."),
-	OPT(mechanisms, "mechanisms",
-	    .dflt = "[SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN, EXTERNAL]", .max_items = 10,
-	    .doc = "Which of its mechanisms the plugin has at all. A listener's mechanisms: says "
-	           "which of them are offered there. SCRAM-SHA-256-PLUS and EXTERNAL are offered "
-	           "inside TLS only, EXTERNAL only to clients with a verified certificate."),
+	OPT(mechanisms, "mechanisms", .max_items = 10,
+	    .doc = "Which of SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN and EXTERNAL clients are "
+	           "offered. Empty: all that can work, that is SCRAM with users, PLAIN and LOGIN with "
+	           "users or auth-pam. A listener's mechanisms: chooses among them. "
+	           "SCRAM-SHA-256-PLUS and EXTERNAL are offered inside TLS only, EXTERNAL only to "
+	           "clients with a verified certificate."),
 	OPT(default_domain, "default-domain",
 	    .doc = "Domain of names that come without one: bob logs in as bob@DOMAIN. Without it names "
 	           "are taken as they are."),

@@ -18,6 +18,7 @@ struct basic_cfg {
 	int64_t checks_at_once, iterations;
 	int scheme;
 	/* made in setup */
+	bool passwords;                 /* somebody checks them */
 	int sender_rule;
 	struct basic_state *state;
 };

@@ -268,9 +268,13 @@ scram_found(void *arg, int status, struct ph_str bytes)
 	ph_wipe(&real, sizeof real);
 }
 
+/* Without a list: what can work.  An instance may be there for the smart host's login only. */
 static bool
 offers(const struct basic_cfg *cfg, const char *name)
 {
+	if (cfg->mechanisms.n == 0)
+		return strcmp(name, "EXTERNAL") == 0 ||
+		       (strncmp(name, "SCRAM", 5) == 0 ? cfg->users != NULL : cfg->passwords);
 	for (size_t i = 0; i < cfg->mechanisms.n; i++)
 		if (strcasecmp(cfg->mechanisms.v[i], name) == 0)
 			return true;
@@ -417,12 +421,6 @@ static const struct ph_mechanism known[] = {
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 
-static bool
-is_scram(const struct ph_mechanism *m)
-{
-	return strncmp(m->name, "SCRAM", 5) == 0;
-}
-
 int
 mechanisms_check(struct ph_setup *setup, const struct basic_cfg *cfg)
 {
@@ -435,6 +433,9 @@ mechanisms_check(struct ph_setup *setup, const struct basic_cfg *cfg)
 			ph_complain(setup, "mechanisms", "there is no \"%s\" here; write some of "
 			    "SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN, EXTERNAL",
 			    cfg->mechanisms.v[i]);
+		if (strncasecmp(cfg->mechanisms.v[i], "SCRAM", 5) == 0 && cfg->users == NULL)
+			ph_complain(setup, "mechanisms", "%s needs verifiers, which are in the file of "
+			    "users: only", cfg->mechanisms.v[i]);
 	}
 	return 0;
 }
@@ -447,8 +448,7 @@ mechanisms_setup(struct ph_setup *setup, const struct basic_cfg *cfg)
 	for (size_t k = 0; k < KNOWN && rc == 0; k++) {
 		struct ph_mechanism m = known[k];
 
-		/* verifiers are in the users file only */
-		if (!offers(cfg, m.name) || (is_scram(&m) && cfg->users == NULL))
+		if (!offers(cfg, m.name))
 			continue;
 		if (cfg->allow_cleartext)
 			m.cleartext = false;
