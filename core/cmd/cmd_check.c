@@ -7,6 +7,7 @@
  * as, since a key that only root can read would help no delivery.
  */
 #include <errno.h>
+#include <ftw.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -85,6 +86,28 @@ no_core(void)
 	(void)setrlimit(RLIMIT_CORE, &none);    /* best effort */
 }
 
+/* Where plugins may keep things for the while, should the spool not be there. */
+static const char *
+trial_dir_make(const struct settings *set, char *path)
+{
+	const struct passwd *pw = geteuid() == 0 && set->user != NULL ? getpwnam(set->user) : NULL;
+
+	if (mkdtemp(path) == NULL)
+		return NULL;
+	if (pw != NULL && chown(path, pw->pw_uid, pw->pw_gid) != 0)
+		fprintf(stderr, "posthouse check: %s: %s\n", path, strerror(errno));
+	return path;
+}
+
+static int
+trial_remove(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
 struct begin_note { struct ph_note note; struct check *c; };
 
 static void
@@ -142,6 +165,7 @@ static int
 check_connect(struct generation *g, const struct check_opts *o, struct diags *d)
 {
 	struct check *c = mem_new(struct check);
+	char trial[] = "/tmp/posthouse-check.XXXXXX";
 	int rc;
 
 	c->o = o;
@@ -156,6 +180,7 @@ check_connect(struct generation *g, const struct check_opts *o, struct diags *d)
 		free(c);
 		return EX_OSERR;
 	}
+	c->gen->trial_dir = trial_dir_make(c->set, trial);
 	rc = generation_setup(c->gen, 1, loop_mailbox(c->loop), d);
 	if (rc != 0) {
 		rc = conf_report(d, "nothing was tried");
@@ -171,6 +196,7 @@ check_connect(struct generation *g, const struct check_opts *o, struct diags *d)
 	}
 	loop_free(&c->loop);
 	log_flush();
+	(void)nftw(trial, trial_remove, 8, FTW_DEPTH | FTW_PHYS);       /* ours; none: not made */
 	free(c);
 	return rc;
 }
@@ -198,6 +224,9 @@ cmd_check(int argc, char **argv)
 	diags_init(&d);
 	if (loader_init() == 0)
 		g = daemon_load(o.conf.config, o.conf.plugin_dir, &d);
+	/* Keys that do not fit, listeners that want what no plugin has: only setup can tell. */
+	if (g != NULL && d.errors == 0 && !o.connect && generation_rehearse(g, &d) != 0)
+		generation_free_unset(&g);
 	rc = conf_report(&d, "configuration not usable");
 	if (g != NULL && rc == EX_OK && !o.quiet && !o.json)
 		printf("%s: ok, %zu plugin%s\n", o.conf.config, g->ninstances,

@@ -64,11 +64,12 @@ instance_state_dir(const struct settings *set, const char *instance, char *out, 
 	snprintf(out, n, "%s/state/%s", set->spool, instance);
 }
 
-/* It belongs to whom the daemon will run as, like the spool. */
+/* It belongs to whom the daemon will run as, like the spool, which may be made here. */
 static int
 state_dir_make(const struct settings *set, const char *dir)
 {
 	const struct passwd *pw = geteuid() == 0 && set->user != NULL ? getpwnam(set->user) : NULL;
+	bool spool_made = access(set->spool, F_OK) != 0;
 	int rc = fs_mkdirs(dir, 0700);
 
 	if (rc == 0 && pw != NULL) {
@@ -76,7 +77,9 @@ state_dir_make(const struct settings *set, const char *dir)
 		char *parent = mem_strndup(dir, (size_t)(slash - dir));
 
 		if (chown(parent, pw->pw_uid, pw->pw_gid) != 0 ||
-		    chown(dir, pw->pw_uid, pw->pw_gid) != 0)
+		    chown(dir, pw->pw_uid, pw->pw_gid) != 0 ||
+		    (spool_made && access(set->spool, F_OK) == 0 &&
+		     chown(set->spool, pw->pw_uid, pw->pw_gid) != 0))
 			rc = -errno;
 		free(parent);
 	}
@@ -95,7 +98,9 @@ ph_setup_state_dir(struct ph_setup *setup)
 		return NULL;
 	}
 	instance_state_dir(set, setup->inst->name, dir, sizeof dir);
-	rc = state_dir_make(set, dir);
+	if (setup->gen->trial_dir != NULL && access(dir, R_OK | W_OK | X_OK) != 0)
+		snprintf(dir, sizeof dir, "%s/%s", setup->gen->trial_dir, setup->inst->name);
+	rc = setup->gen->rehearsal ? 0 : state_dir_make(set, dir);
 	if (rc != 0) {
 		setup_complain(setup, NULL, "cannot make %s: %s", dir, strerror(-rc));
 		return NULL;

@@ -78,6 +78,16 @@ generation_check(struct config_file *config, struct diags *d)
 	return g;
 }
 
+/* As before setup. */
+static void
+take_down(struct generation *g)
+{
+	for (size_t i = g->ninstances; i-- > 0;)
+		instance_teardown(g, &g->instances[i]);
+	lists_free(g);
+	g->relay_ruled = g->admission_ruled = false;
+}
+
 int
 generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main, struct diags *d)
 {
@@ -91,10 +101,21 @@ generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main,
 		errors = demand_check(g, d);
 	if (errors == 0)
 		return 0;
-	for (size_t i = g->ninstances; i-- > 0;)
-		instance_teardown(g, &g->instances[i]);
-	lists_free(g);
+	take_down(g);
 	return (int)errors;
+}
+
+int
+generation_rehearse(struct generation *g, struct diags *d)
+{
+	int errors;
+
+	g->rehearsal = true;
+	errors = generation_setup(g, 0, NULL, d);
+	if (errors == 0)
+		take_down(g);
+	g->rehearsal = false;
+	return errors;
 }
 
 struct generation *

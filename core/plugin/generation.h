@@ -43,6 +43,10 @@ struct generation {
 	size_t session_size, txn_size;  /* of all slots */
 	struct instance **scoped; size_t nscoped;       /* those with session or transaction functions */
 	bool relay_ruled, admission_ruled;
+	/* Set before setup by who only tries things: where instances keep their state when the
+	 * spool has no place for it yet, or none that we may use. NULL: the spool. */
+	const char *trial_dir;
+	bool rehearsal;                 /* set up for its mistakes alone: leaves no trace */
 	struct ph_mailbox *main;        /* teardown runs there; NULL: where the last reference goes */
 	struct ph_note teardown;
 };
@@ -53,6 +57,9 @@ struct generation *generation_check(struct config_file *config, struct diags *d)
 /* setup of every instance. 0, or an error count with diagnostics in d (instances set up
  * so far are torn down). Main thread. */
 int  generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main, struct diags *d);
+/* Sets up and takes down again, to see what only setup can tell; a setup may follow. The errors
+ * added to d. */
+int  generation_rehearse(struct generation *g, struct diags *d);
 struct generation *generation_ref(struct generation *g);        /* any thread */
 void generation_unref(struct generation **g);                   /* any thread; teardown on main */
 void generation_free_unset(struct generation **g);              /* one that was only checked */

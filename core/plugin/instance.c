@@ -97,6 +97,8 @@ instance_setup(struct generation *g, struct instance *inst, struct diags *d)
 		return s.errors;
 	protect(inst, PROT_READ);
 	inst->set_up = true;
+	if (g->rehearsal)
+		return 0;
 	log_event(PH_INFO, NULL, "plugin.loaded", LOG_C("plugin", inst->name),
 	    LOG_I("generation", g->number), LOG_C("from", loader_path(inst->file)),
 	    LOG_C("version", inst->plugin->version != NULL ? inst->plugin->version : PH_VERSION));
