@@ -191,12 +191,49 @@ all_421(const struct smtp_client_txn *t)
 	return true;
 }
 
+bool
+attempt_is_login_code(int code)
+{
+	return code == 530 || code == 534 || code == 535 || code == 538;
+}
+
+/* MAIL was answered with "Authentication required" or its kin: true of every message, and a
+ * matter for the operator, not for the sender. */
+static bool
+wants_login(const struct smtp_client_txn *t)
+{
+	return t->mail_refused && t->nrcpts > 0 && !t->rcpts[0].ours &&
+	       attempt_is_login_code(t->rcpts[0].code);
+}
+
+static void
+site_refuses(struct attempt *a)
+{
+	struct pool *p = a->pool;
+	struct job *job = a->job;
+
+	job->site_login = JOB_LOGIN_REFUSED;
+	job->why = str_of(arena_printf(&job->arena, "%s: " STR_FMT " (%s)",
+	    a->on->hop->auth != NULL ? "the login was not enough" : "a login is wanted",
+	    STR_ARG(a->txn.rcpts[0].reply), a->remote));
+	link_retire(a->on);
+	a->on = NULL;
+	pool_give_back(p, JOB_SITE_DOWN, job->why, JOB_LOGIN_REFUSED);
+	if (a->tried)
+		outcome_rest(a, JR_DEFERRED, 0, job->why);
+	deliver_finish(a, a->tried ? JOB_TRIED : JOB_SITE_DOWN);
+}
+
 void
 attempt_finished(struct attempt *a)
 {
 	struct link *l = a->on;
 
 	read_stop(a);
+	if (wants_login(&a->txn)) {
+		site_refuses(a);
+		return;
+	}
 	/* A remote that has had enough of a connection that served it well: the
 	 * message was not refused, the connection was. */
 	if (all_421(&a->txn)) {

@@ -30,6 +30,8 @@ enum {
 	DIRECT_WINDOWS = 4,     /* fresh mail of our own taking: so many windows of messages */
 	HOME_MS = 10, HOME_MANY = 64,   /* results wait so long, or for so many, while others are out */
 	TRIED_ADDRS = 32,
+	CLEAR_ADDRS = 8, CLEAR_MS = 10 * 60 * 1000,     /* no TLS is tried after a handshake failed */
+	HANDSHAKE_MS = 60 * 1000,
 };
 
 struct deliver {
@@ -78,6 +80,8 @@ struct pool {
 	unsigned nlinks, nconnecting, nwaiting, nprobes;
 	unsigned slots_seen;            /* what a connection took at once when last ready */
 	int64_t calm_until;
+	bool logged_in;                 /* a login of its hop has succeeded: more may be tried */
+	struct { struct ph_addr addr; int64_t until; } clear[CLEAR_ADDRS];
 };
 
 enum link_state { LINK_DIALING, LINK_GREETING, LINK_READY };
@@ -98,17 +102,20 @@ struct link {
 	unsigned ntried;
 	char remote[320];               /* "relay.example.com[192.0.2.1]:25" */
 	struct buf why;                 /* what went wrong so far, for people */
-	bool no_tls, redial_clear;      /* an opportunistic handshake failed: in the clear */
+	bool redial_clear;              /* an opportunistic handshake failed: in the clear */
 	bool secure, shaking;           /* the layer is on; its handshake runs */
 	bool closing;                   /* no further messages */
 	bool looking;                   /* link_look is on the stack */
-	bool over, over_next, over_refused;     /* ends at the next look, as link_over said */
+	bool over, over_next;           /* ends at the next look, as link_over said */
+	enum job_login over_login;
 	struct buf over_why;
 	struct ph_sasl *sasl;
 	struct ph_str mechanism; bool auth_said;        /* AUTH has left */
+	enum ph_sasl_result auth_at;    /* the mechanism's last word */
+	struct buf auth_why;            /* its words for people, when that was DENIED */
 	bool auth_again;                /* on this connection: a login was refused and tried anew */
 	struct timer timer;
-	int64_t deadline, armed;
+	int64_t deadline, armed, shaking_until;
 	uint64_t submitted, finished;
 };
 
@@ -174,7 +181,11 @@ void pool_unwait(struct attempt *a);
 void pool_dirty(struct pool *p);
 void pool_run(struct pool *p);
 /* Everything that waits goes home. status: JOB_SITE_DOWN or JOB_RETURNED. */
-void pool_give_back(struct pool *p, enum job_result result, struct ph_str why, bool login_refused);
+void pool_give_back(
+    struct pool *p, enum job_result result, struct ph_str why, enum job_login login);
+/* Opportunistic TLS with this address failed a while ago. */
+bool pool_is_clear(const struct pool *p, const struct ph_addr *addr);
+void pool_set_clear(struct pool *p, const struct ph_addr *addr);
 void pool_free(struct pool *p);
 bool pool_idle(const struct pool *p);
 int64_t pool_limit(const struct pool *p);       /* connections it may have */
@@ -185,17 +196,22 @@ unsigned link_slots(const struct link *l);
 void link_dirty(struct link *l);
 void link_look(struct link *l);                 /* on a clean stack: events, close, kick */
 /* Not any more: the next look ends it, or tries the next host if it never was ready. */
-void link_over(struct link *l, struct ph_str why, bool try_next, bool login_refused);
+void link_over(struct link *l, struct ph_str why, bool try_next, enum job_login login);
+/* What is under way may end; nothing new. */
+void link_retire(struct link *l);
 void link_lost(struct link *l, struct ph_str why);
 void link_quit(struct link *l);                 /* no open transactions */
 void link_touch(struct link *l);
 
 /* --- link_secure.c --- */
 bool link_secure_usable(const struct ph_next_hop *hop, struct worker_plugins *wp);
-void link_starttls(struct link *l);
+bool link_secure_needed(const struct ph_next_hop *hop);         /* never in the clear */
+void link_secure(struct link *l);       /* puts the layer on; link_secured follows */
 void link_secured(struct link *l, int status);
 void link_auth(struct link *l, struct ph_str offered);
 void link_auth_step(struct link *l, struct ph_str challenge);
+void link_auth_ok(struct link *l);
+void link_hide_password(const struct link *l, char *text);      /* stars in its place */
 void link_auth_failed(struct link *l, int code, struct ph_str text);
 
 /* --- attempt.c --- */
@@ -205,6 +221,8 @@ int  attempt_open_plugins(struct attempt *a);
 void attempt_close_plugins(struct attempt *a);
 void attempt_send(struct attempt *a, struct link *l);
 void attempt_finished(struct attempt *a);       /* the engine gave its transaction back */
+/* 530, 534, 535, 538: about who we are, not about the message (RFC 4954 6, RFC 3207 4). */
+bool attempt_is_login_code(int code);
 void attempt_lost(struct attempt *a, struct ph_str why);
 void attempt_more(struct attempt *a);           /* after a part: the next, or the end */
 

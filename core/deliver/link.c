@@ -38,6 +38,7 @@ link_free(struct link *l)
 	worker_plugins_drop(l->wp);
 	buf_free(&l->why);
 	buf_free(&l->over_why);
+	buf_free(&l->auth_why);
 	free(l->host_name);
 	free(l);
 	pool_dirty(p);          /* room for another */
@@ -101,8 +102,10 @@ hang_up(struct link *l)
 {
 	timer_stop(l->d->loop, &l->timer);
 	sasl_end(&l->sasl);
-	if (l->client != NULL)
-		smtp_client_quit(l->client);    /* RFC 5321 4.1.1.10, where it can still be said */
+	/* RFC 5321 4.1.1.10, where it can still be said, and not in the clear to one who never
+	 * speaks in it. */
+	if (l->client != NULL && (l->secure || !l->hop->tls_implicit))
+		smtp_client_quit(l->client);
 	if (l->conn != NULL)
 		conn_close(&l->conn, l->client != NULL);
 	smtp_client_free(&l->client);
@@ -111,7 +114,7 @@ hang_up(struct link *l)
 
 /* The host will not do: the next one, or the end of the link. */
 static void
-link_fail(struct link *l, struct ph_str why, bool try_next, bool login_refused)
+link_fail(struct link *l, struct ph_str why, bool try_next, enum job_login login)
 {
 	struct deliver *d = l->d;
 	struct pool *p = l->pool;
@@ -135,8 +138,14 @@ link_fail(struct link *l, struct ph_str why, bool try_next, bool login_refused)
 	link_free(l);
 	/* Others may still come about, or are all that it takes. */
 	p->calm_until = loop_now(d->loop) + CALM_MS;
-	if (p->nlinks == 0 || login_refused)
-		pool_give_back(p, JOB_SITE_DOWN, buf_view(&text), login_refused);
+	if (login != JOB_LOGIN_FINE) {
+		/* What a former password opened is not a proof that the present one is good. */
+		p->logged_in = false;
+		list_each(it, &p->links)
+			link_retire(container_of(it, struct link, link));
+	}
+	if (p->nlinks == 0 || login != JOB_LOGIN_FINE)
+		pool_give_back(p, JOB_SITE_DOWN, buf_view(&text), login);
 	buf_free(&text);
 }
 
@@ -184,13 +193,20 @@ link_quit(struct link *l)
 }
 
 void
-link_over(struct link *l, struct ph_str why, bool try_next, bool login_refused)
+link_retire(struct link *l)
+{
+	l->closing = true;
+	link_dirty(l);
+}
+
+void
+link_over(struct link *l, struct ph_str why, bool try_next, enum job_login login)
 {
 	if (l->over)
 		return;
 	l->over = true;
 	l->over_next = try_next;
-	l->over_refused = login_refused;
+	l->over_login = login;
 	buf_clear(&l->over_why);
 	buf_addstr(&l->over_why, why);
 	link_dirty(l);
@@ -207,7 +223,7 @@ link_end(struct link *l)
 	else if (l->state != LINK_READY ||
 		 (l->submitted == 0 && l->pool->nwaiting > 0 && !l->closing)) {
 		/* One that greets and leaves has not worked either. */
-		link_fail(l, buf_view(&why), l->over_next, l->over_refused);
+		link_fail(l, buf_view(&why), l->over_next, l->over_login);
 	} else {
 		link_lost(l, buf_view(&why));
 	}
@@ -225,6 +241,8 @@ link_touch(struct link *l)
 
 	if (wait == 0)
 		wait = idle > 0 ? idle : 1;
+	if (l->shaking)         /* from its beginning, however it drips */
+		wait = l->shaking_until > now ? l->shaking_until - now : 0;
 	l->deadline = now + wait;
 	/* A timer that fires too early looks again, which is cheaper than moving it each time. */
 	if (timer_active(&l->timer) && l->armed <= l->deadline)
@@ -255,7 +273,7 @@ link_timeout(struct timer *t)
 		return;
 	}
 	snprintf(text, sizeof text, "timed out waiting for %s", smtp_client_waiting_for(l->client));
-	link_over(l, str_of(text), true, false);
+	link_over(l, str_of(text), true, JOB_LOGIN_FINE);
 }
 
 /* --- events of the engine --- */
@@ -265,6 +283,7 @@ link_ready(struct link *l)
 {
 	l->state = LINK_READY;
 	l->pool->nconnecting--;
+	l->pool->logged_in = l->hop->auth != NULL;
 	l->pool->slots_seen = smtp_client_free_slots(l->client);
 	if (l->pool->slots_seen == 0)
 		l->pool->slots_seen = 1;
@@ -284,10 +303,11 @@ link_events(struct link *l)
 	while (smtp_client_event(l->client, &ev)) {
 		switch (ev.kind) {
 		case SMTP_EV_READY:
-			link_ready(l);
+			if (!l->over)
+				link_ready(l);
 			break;
 		case SMTP_EV_STARTTLS:
-			link_starttls(l);
+			link_secure(l);
 			break;
 		case SMTP_EV_AUTH:
 			link_auth(l, ev.text);
@@ -296,7 +316,7 @@ link_events(struct link *l)
 			link_auth_step(l, ev.text);
 			break;
 		case SMTP_EV_AUTH_OK:
-			sasl_end(&l->sasl);
+			link_auth_ok(l);
 			break;
 		case SMTP_EV_AUTH_FAILED:
 			link_auth_failed(l, ev.code, ev.text);
@@ -308,7 +328,7 @@ link_events(struct link *l)
 			read_want(ev.txn->arg);
 			break;
 		case SMTP_EV_FAILED:
-			link_over(l, ev.text, true, false);
+			link_over(l, ev.text, true, JOB_LOGIN_FINE);
 			break;
 		default:
 			break;
@@ -355,6 +375,14 @@ link_input(struct conn *c, void *arg, struct ph_str data)
 
 	(void)c;
 	(void)smtp_client_feed(l->client, &in);
+	if (in.n > 0 && smtp_client_wants_tls(l->client)) {
+		/* What a stranger puts behind the 220 must not count as said inside TLS; the
+		 * connection forgets it (RFC 3207 4.2, CVE-2011-0411 the other way round). */
+		log_event(PH_WARN, l->d->log, "deliver.tls-injection",
+		    LOG_C("site", l->pool->info->name), LOG_C("remote", l->remote),
+		    LOG_I("octets", in.n),
+		    LOG_C("note", "sent in the clear behind the reply to STARTTLS; dropped"));
+	}
 	if (in.n == data.n)
 		return 0;               /* a drip of a reply does not count as progress */
 	link_touch(l);
@@ -403,7 +431,7 @@ link_closed(struct conn *c, void *arg, int status)
 	if (l->shaking)
 		link_secured(l, status);        /* that, too, is a handshake that failed */
 	else
-		link_over(l, why, true, false);
+		link_over(l, why, true, JOB_LOGIN_FINE);
 }
 
 static void
@@ -421,6 +449,30 @@ static const struct conn_events link_conn_events = {
 /* --- dialling --- */
 
 static void
+link_said(void *arg, struct ph_str command)
+{
+	const struct link *l = arg;
+
+	log_event(PH_TRACE, l->d->log, "deliver.said", LOG_C("remote", l->remote),
+	    LOG_S("line", command));
+}
+
+static void
+link_heard(void *arg, struct ph_str reply)
+{
+	const struct link *l = arg;
+	struct buf text = { 0 };
+
+	buf_addstr(&text, reply);
+	buf_addc(&text, '\0');
+	if (l->sasl != NULL)
+		link_hide_password(l, text.data);
+	log_event(PH_TRACE, l->d->log, "deliver.heard", LOG_C("remote", l->remote),
+	    LOG_C("reply", text.data));
+	buf_free(&text);
+}
+
+static void
 link_connected(struct link *l, const struct dial_result *res)
 {
 	struct deliver *d = l->d;
@@ -428,12 +480,17 @@ link_connected(struct link *l, const struct dial_result *res)
 	struct smtp_client_config cfg = {
 		.hostname = d->cfg.hostname, .window_messages = d->cfg.window_messages,
 		.use_chunking = d->cfg.chunking, .use_pipelining = d->cfg.pipelining,
-		.auth = l->hop->auth != NULL,
+		.auth = l->hop->auth != NULL, .tls_begun = l->hop->tls_implicit,
 	};
 
+	if (log_on(PH_TRACE)) {
+		cfg.said = link_said;
+		cfg.heard = link_heard;
+		cfg.arg = l;
+	}
 	if (l->hop->tls >= PH_TLS_REQUIRED)
 		cfg.starttls = SMTP_CLIENT_TLS_MUST;
-	else if (l->hop->tls == PH_TLS_OPPORTUNISTIC && !l->no_tls &&
+	else if (l->hop->tls == PH_TLS_OPPORTUNISTIC && !pool_is_clear(l->pool, &res->addr) &&
 	         secure_find(l->wp, l->hop->tls_provider, &(struct ph_worker *){ NULL }) != NULL)
 		cfg.starttls = SMTP_CLIENT_TLS_IF;
 	l->state = LINK_GREETING;
@@ -451,6 +508,8 @@ link_connected(struct link *l, const struct dial_result *res)
 	l->client = smtp_client_new(&cfg);
 	l->conn = conn_new(d->loop, res->stream, MAX_INPUT, &link_conn_events, l);
 	link_touch(l);
+	if (l->hop->tls_implicit)
+		link_secure(l);
 }
 
 static void
@@ -462,7 +521,8 @@ link_dialled(void *arg, const struct dial_result *res)
 	if (res->status == 0)
 		link_connected(l, res);
 	else
-		link_fail(l, str_of(res->why), false, false);
+		/* a host before that had no use for our login: still worth the alarm */
+		link_fail(l, str_of(res->why), false, l->over_login);
 }
 
 static void
@@ -487,7 +547,7 @@ link_redial_clear(struct link *l)
 {
 	hang_up(l);
 	l->over = false;
-	l->no_tls = true;
+	pool_set_clear(l->pool, &l->addr);
 	l->redial_clear = false;
 	link_dial(l, l->host);
 }

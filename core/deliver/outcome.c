@@ -59,6 +59,9 @@ outcome_rest(struct attempt *a, enum job_rcpt_outcome o, int code, struct ph_str
 static enum job_rcpt_outcome
 outcome_of(int code)
 {
+	/* Mail does not bounce because of who we are to the remote: that can be mended. */
+	if (attempt_is_login_code(code))
+		return JR_DEFERRED;
 	return code / 100 == 2 ? JR_DELIVERED : code / 100 == 5 ? JR_FAILED : JR_DEFERRED;
 }
 

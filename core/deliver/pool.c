@@ -84,6 +84,8 @@ pool_use(struct pool *p, struct worker_plugins *wp, const struct ph_next_hop *ho
 		if (p->wp != NULL)
 			worker_plugins_drop(p->wp);
 		p->wp = wp;
+		p->logged_in = false;
+		memset(p->clear, 0, sizeof p->clear);
 	}
 	p->hop = hop;
 }
@@ -129,7 +131,7 @@ pool_unwait(struct attempt *a)
 }
 
 void
-pool_give_back(struct pool *p, enum job_result result, struct ph_str why, bool login_refused)
+pool_give_back(struct pool *p, enum job_result result, struct ph_str why, enum job_login login)
 {
 	struct list taken;
 	struct list *it;
@@ -142,7 +144,7 @@ pool_give_back(struct pool *p, enum job_result result, struct ph_str why, bool l
 		struct attempt *a = container_of(it, struct attempt, link);
 		struct job *job = a->job;
 
-		job->site_login_refused = login_refused;
+		job->site_login = login;
 		job->why = arena_str(&job->arena, why);
 		if (a->tried) {
 			/* A part of it has been delivered: the rest is put off by itself. */
@@ -152,6 +154,36 @@ pool_give_back(struct pool *p, enum job_result result, struct ph_str why, bool l
 			deliver_finish(a, result);
 		}
 	}
+}
+
+/* --- addresses whose TLS does not work --- */
+
+static bool
+same_addr(const struct ph_addr *a, const struct ph_addr *b)
+{
+	return a->family == b->family && a->port == b->port &&
+	       memcmp(a->ip, b->ip, sizeof a->ip) == 0;
+}
+
+bool
+pool_is_clear(const struct pool *p, const struct ph_addr *addr)
+{
+	for (size_t i = 0; i < CLEAR_ADDRS; i++)
+		if (p->clear[i].until > loop_now(p->d->loop) && same_addr(&p->clear[i].addr, addr))
+			return true;
+	return false;
+}
+
+void
+pool_set_clear(struct pool *p, const struct ph_addr *addr)
+{
+	size_t oldest = 0;
+
+	for (size_t i = 1; i < CLEAR_ADDRS; i++)
+		if (p->clear[i].until < p->clear[oldest].until)
+			oldest = i;
+	p->clear[oldest].addr = *addr;
+	p->clear[oldest].until = loop_now(p->d->loop) + CLEAR_MS;
 }
 
 /* --- connections --- */
@@ -215,6 +247,8 @@ open_links(struct pool *p)
 
 	while (p->nwaiting > (uint64_t)p->nconnecting * p->slots_seen &&
 	       p->nlinks < pool_limit(p) &&
+	       /* A wrong password tried on twenty connections locks the account. */
+	       (p->hop->auth == NULL || p->logged_in || p->nconnecting == 0) &&
 	       (p->calm_until <= loop_now(d->loop) || p->nlinks == 0)) {
 		if (d->nlinks >= d->cfg.max_connections)
 			close_idle_elsewhere(p);
@@ -222,7 +256,8 @@ open_links(struct pool *p)
 			return;
 		if (!link_secure_usable(p->hop, p->wp)) {
 			pool_give_back(p, JOB_SITE_DOWN,
-			    STR("4.7.5 TLS is required and no plugin provides it"), false);
+			    STR("4.7.5 TLS is required and no plugin provides it"),
+			    JOB_LOGIN_FINE);
 			return;
 		}
 		link_new(p);
@@ -243,7 +278,7 @@ pool_run(struct pool *p)
 		open_links(p);
 	/* Nothing was granted, and nothing will carry them. */
 	if (p->nwaiting > 0 && p->nlinks == 0 && pool_limit(p) == 0)
-		pool_give_back(p, JOB_RETURNED, STR("no connection granted"), false);
+		pool_give_back(p, JOB_RETURNED, STR("no connection granted"), JOB_LOGIN_FINE);
 	if (pool_idle(p) && p->grant == 0)
 		pool_free(p);
 }

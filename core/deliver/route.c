@@ -26,6 +26,11 @@ hop_key(const struct ph_next_hop *const *hop)
 static struct site_info *
 site_make(const struct ph_next_hop *hop)
 {
+	/* The password is not among them: a key is stored and shown.  A site whose login was
+	 * refused is probed at each reload instead. */
+	const char *const words[] = { hop->tls_provider, hop->auth, hop->login,
+		hop->tls_implicit ? "implicit" : NULL, hop->tls_name, hop->tls_ca_file,
+		hop->tls_certificate, hop->tls_key, hop->tls_minimum };
 	struct buf key = { 0 };
 	struct site_info *info;
 
@@ -37,11 +42,13 @@ site_make(const struct ph_next_hop *hop)
 		    hop->hosts.v[i].host,
 		    hop->hosts.v[i].port != 0 ? hop->hosts.v[i].port : hop->default_port);
 	buf_printf(&key, "%ctls=%d", '\0', (int)hop->tls);
-	buf_printf(&key, "%c%s", '\0', hop->tls_provider != NULL ? hop->tls_provider : "");
-	buf_printf(&key, "%c%s", '\0', hop->auth != NULL ? hop->auth : "");
-	buf_printf(&key, "%c%s", '\0', hop->login != NULL ? hop->login : "");
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		buf_printf(&key, "%c%s", '\0', words[i] != NULL ? words[i] : "");
+	for (size_t i = 0; i < hop->mechanisms.n; i++)
+		buf_printf(&key, "%c%s", i > 0 ? ',' : '\0', hop->mechanisms.v[i]);
 	info = site_info_new(buf_view(&key), str_of(hop->name), hop->connections,
 	                     hop->messages_per_connection);
+	site_info_login(info, hop->login != NULL ? hop->login : "");
 	buf_free(&key);
 	return info;
 }

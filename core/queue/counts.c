@@ -4,7 +4,12 @@
 const char *
 site_state(const struct site *s)
 {
-	return s->suspended ? s->probing ? "probing" : "suspended" : "open";
+	static const char *const names[] = {
+		[JOB_LOGIN_FINE] = "suspended", [JOB_LOGIN_REFUSED] = "login refused",
+		[JOB_LOGIN_UNREADY] = "login failed",
+	};
+
+	return !s->suspended ? "open" : s->probing ? "probing" : names[s->login];
 }
 
 void

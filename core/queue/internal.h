@@ -110,6 +110,7 @@ struct site {
 	unsigned probe_step;
 	unsigned idle_sweeps;
 	bool suspended, probing, probe_again, alarmed;
+	enum job_login login;           /* suspended because of it */
 	int64_t probe_at;
 	char *why;              /* malloc'd; of the suspension */
 	struct site_worker w[];

@@ -27,9 +27,17 @@ site_info_new(struct ph_str key, struct ph_str name, int64_t connections,
 		s->hash = 1;
 	s->key = mem_strndup(key.n > 0 ? key.p : "", key.n);
 	s->name = mem_strndup(name.n > 0 ? name.p : "", name.n);
+	s->login = mem_strdup("");
 	s->connections = connections;
 	s->messages_per_connection = messages_per_connection;
 	return s;
+}
+
+void
+site_info_login(struct site_info *s, const char *login)
+{
+	free(s->login);
+	s->login = mem_strdup(login);
 }
 
 struct site_info *
@@ -49,6 +57,7 @@ site_info_unref(struct site_info **sp)
 		return;
 	free(s->key);
 	free(s->name);
+	free(s->login);
 	free(s);
 }
 

@@ -17,12 +17,13 @@
 struct site_info {
 	_Atomic unsigned refs;
 	uint64_t hash;          /* of key; never 0 */
-	char *key, *name;
+	char *key, *name, *login;       /* login: for the alarm; "" none */
 	int64_t connections, messages_per_connection;
 	_Atomic bool open;      /* the queue's word: fresh mail may go without being handed out */
 };
 struct site_info *site_info_new(struct ph_str key, struct ph_str name, int64_t connections,
                                 int64_t messages_per_connection);
+void site_info_login(struct site_info *s, const char *login);  /* before it is shared */
 struct site_info *site_info_ref(struct site_info *s);
 void site_info_unref(struct site_info **s);
 
@@ -37,6 +38,11 @@ enum job_result {
 	JOB_SITE_DOWN,  /* no host of the site could be reached or greeted us; `why`. Not tried. */
 	JOB_RETURNED,   /* not tried for our own reasons (shutdown, connection lost before MAIL) */
 	JOB_UNREADABLE, /* the store could not read it; `status` */
+};
+enum job_login {
+	JOB_LOGIN_FINE,
+	JOB_LOGIN_REFUSED,      /* the remote does not take it, or wants one: people have to act */
+	JOB_LOGIN_UNREADY,      /* we have nothing to log in with now: no token, no helper */
 };
 enum job_rcpt_outcome { JR_NONE, JR_DELIVERED, JR_DEFERRED, JR_FAILED };
 struct job_rcpt {
@@ -73,7 +79,7 @@ struct job {
 	enum job_result result;
 	int status; struct ph_str why;
 	bool site_ok;                   /* the connection worked: end of a suspension */
-	bool site_login_refused;        /* the login was refused: suspend with an alarm */
+	enum job_login site_login;      /* trouble with it: suspend with an alarm */
 	struct job_rcpt *rcpts; uint32_t nrcpts;
 	struct job_group *groups; uint32_t ngroups;
 	struct list waiting_store;      /* deliver's */

@@ -296,6 +296,9 @@ queue_rerouted(struct queue *q)
 
 		if (!s->suspended)
 			continue;
+		/* The operator has changed something, perhaps a password. */
+		s->alarmed = false;
+		site_probe_now(q, s);
 		list_each_safe(r, &s->ready)
 			schedule_ready(q, container_of(r, struct entry, link), false);
 	}

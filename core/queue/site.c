@@ -240,8 +240,22 @@ put_aside(struct queue *q, struct site *s)
 	}
 }
 
+/* Once for each time it is suspended, however often it is probed. */
 static void
-site_suspend(struct queue *q, struct site *s, struct ph_str why, bool alarm)
+alarm_about(struct site *s, enum job_login login)
+{
+	bool refused = login == JOB_LOGIN_REFUSED;
+
+	s->alarmed = true;
+	log_event(PH_ERROR, NULL, refused ? "site.login-refused" : "site.login-failed",
+	    LOG_C("site", site_name(s)), LOG_C("login", s->info != NULL ? s->info->login : ""),
+	    LOG_I("waiting", s->nready), LOG_C("why", s->why),
+	    LOG_C("note", refused ? "its mail is kept; set the login right and reload"
+	                          : "its mail is kept and goes out once a login succeeds"));
+}
+
+static void
+site_suspend(struct queue *q, struct site *s, struct ph_str why, enum job_login login)
 {
 	bool probed = s->suspended;
 
@@ -266,11 +280,9 @@ site_suspend(struct queue *q, struct site *s, struct ph_str why, bool alarm)
 		    LOG_C("why", s->why));
 		put_aside(q, s);
 	}
-	if (alarm && !s->alarmed) {
-		s->alarmed = true;
-		log_event(PH_ERROR, NULL, "site.login-refused", LOG_C("site", site_name(s)),
-		    LOG_I("waiting", s->nready), LOG_C("why", s->why));
-	}
+	s->login = login;
+	if (login != JOB_LOGIN_FINE && !s->alarmed)
+		alarm_about(s, login);
 	site_timer(s);
 }
 
@@ -278,6 +290,7 @@ static void
 site_resume(struct queue *q, struct site *s)
 {
 	s->suspended = s->alarmed = s->probe_again = false;
+	s->login = JOB_LOGIN_FINE;
 	s->probe_step = 0;
 	s->epoch++;
 	site_gate(s);
@@ -310,13 +323,14 @@ site_verdict(struct queue *q, struct lease *l, const struct job *job)
 	if (s->info == NULL || l->route) {
 		if (job->result == JOB_ROUTED && s->route_cap < ROUTES_OUT)
 			s->route_cap *= 2;      /* others of this hash may go elsewhere too */
-	} else if (job->site_login_refused) {
+	} else if (job->site_login != JOB_LOGIN_FINE) {
 		if (s->suspended ? l->probe : l->epoch == s->epoch)
-			site_suspend(q, s, job->why, true);
+			site_suspend(q, s, job->why, job->site_login);
 	} else if (job->site_ok) {
 		w->last_ok = q->now;
 		w->paused = 0;
-		if (s->suspended)
+		/* What was on its way when a login was refused says nothing of the next one. */
+		if (s->suspended && (s->login == JOB_LOGIN_FINE || l->probe))
 			site_resume(q, s);
 	} else if (job->result == JOB_SITE_DOWN) {
 		if (s->suspended ? l->probe : l->epoch == s->epoch) {
@@ -325,7 +339,7 @@ site_verdict(struct queue *q, struct lease *l, const struct job *job)
 				log_event(PH_INFO, NULL, "site.paused", LOG_C("site", site_name(s)),
 				    LOG_I("worker", job->worker), LOG_S("why", job->why));
 			} else {
-				site_suspend(q, s, job->why, false);
+				site_suspend(q, s, job->why, JOB_LOGIN_FINE);
 			}
 		}
 	} else if (l->probe && s->suspended) {

@@ -28,6 +28,7 @@ smtp_client_new(const struct smtp_client_config *cfg)
 		c->cfg.window_messages = 32;
 	if (c->cfg.window_bytes == 0)
 		c->cfg.window_bytes = 1024 * 1024;
+	c->secured = cfg->tls_begun;
 	list_init(&c->open);
 	list_init(&c->done);
 	arena_init(&c->event_arena, 1024);
@@ -47,8 +48,8 @@ smtp_client_free(struct smtp_client **cp)
 	client_output_free(c);
 	arena_reset(&c->event_arena);
 	arena_reset(&c->scratch);
-	mem_wipe(c->auth_initial.data, c->auth_initial.cap);
-	buf_free(&c->auth_initial);
+	client_forget(&c->auth_initial);
+	client_forget(&c->auth_said);
 	free(c->expects.v);
 	free(c->hostname);
 	free(c);
@@ -197,10 +198,20 @@ reply_421(struct smtp_client *c, struct smtp_client_txn *t, struct client_reply 
 }
 
 static void
+client_trace(struct smtp_client *c, struct client_reply *r)
+{
+	c->cfg.heard(c->cfg.arg, c->state == CLIENT_AUTH && r->code == 334 ? STR("334 ***")
+	    : c->state == CLIENT_AUTH ? client_auth_text(c, r)
+	    : client_reply_text(r, &c->event_arena));
+}
+
+static void
 handle_reply(struct smtp_client *c, struct client_reply *r)
 {
 	struct client_expect e = { .kind = WAIT_RSET };
 
+	if (c->cfg.heard != NULL)
+		client_trace(c, r);
 	if (c->expects.n == 0 || c->expects.v[c->expects.head].at > c->cmd_sent) {
 		if (r->code == 421)
 			reply_421(c, NULL, r);
@@ -262,6 +273,12 @@ smtp_client_feed(struct smtp_client *c, struct ph_str *in)
 }
 
 /* --- the owner's questions --- */
+
+bool
+smtp_client_wants_tls(const struct smtp_client *c)
+{
+	return c->state == CLIENT_TLS;
+}
 
 void
 smtp_client_quit(struct smtp_client *c)

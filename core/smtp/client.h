@@ -25,7 +25,12 @@ struct smtp_client_config {
 	bool lmtp;                      /* reserved */
 	bool use_chunking, use_pipelining;      /* false: not even when offered */
 	enum { SMTP_CLIENT_TLS_NO, SMTP_CLIENT_TLS_IF, SMTP_CLIENT_TLS_MUST } starttls;
-	bool auth;      /* a login follows when mechanisms are offered; else refused */
+	bool tls_begun; /* TLS began with the first byte (RFC 8314 3.3): no STARTTLS */
+	bool auth;      /* a login follows */
+	/* The dialogue for a log, line by line without CRLF, secrets as "***"; may be NULL. */
+	void (*said)(void *arg, struct ph_str command);
+	void (*heard)(void *arg, struct ph_str reply);
+	void *arg;
 };
 
 struct smtp_client_rcpt {
@@ -65,10 +70,11 @@ enum smtp_client_event_kind {
 	SMTP_EV_READY,          /* once: EHLO (and TLS, AUTH) are over, transactions flow */
 	SMTP_EV_STARTTLS,       /* remote said 220: put the layer on, drop buffered clear text,
 	                         * then smtp_client_secured */
-	SMTP_EV_AUTH,           /* text: offered mechanisms, "PLAIN LOGIN"; smtp_client_auth */
-	SMTP_EV_AUTH_STEP,      /* text: challenge, base64 as received */
-	SMTP_EV_AUTH_OK,
-	SMTP_EV_AUTH_FAILED,    /* code, text */
+	SMTP_EV_AUTH,           /* text: offered mechanisms, "PLAIN LOGIN", "" none; smtp_client_auth */
+	SMTP_EV_AUTH_STEP,      /* text: challenge, base64 as received; "" also for the words of a
+	                         * first prompt ("NTLM supported") after no initial response */
+	SMTP_EV_AUTH_OK,        /* 235; READY follows at once */
+	SMTP_EV_AUTH_FAILED,    /* code, text; another smtp_client_auth may follow */
 	SMTP_EV_WANT,           /* txn: needs stored content at txn->offset; smtp_client_content */
 	SMTP_EV_TXN,            /* txn: all rcpts have outcomes, it is the caller's again */
 	SMTP_EV_FAILED,         /* greeting or EHLO refused (code, text), TLS missing, protocol
@@ -97,6 +103,8 @@ void smtp_client_free(struct smtp_client **c);          /* end first if txns are
 int  smtp_client_feed(struct smtp_client *c, struct ph_str *in);
 bool smtp_client_event(struct smtp_client *c, struct smtp_client_event *ev);
 void smtp_client_secured(struct smtp_client *c);        /* starts over with EHLO (RFC 3207 4.2) */
+/* After 220 to STARTTLS: what comes now, and what is left of the input of a feed, is not SMTP. */
+bool smtp_client_wants_tls(const struct smtp_client *c);
 void smtp_client_auth(struct smtp_client *c, struct ph_str mechanism, bool has_initial,
                       struct ph_str initial_base64);
 /* {NULL,0} cancels with "*" */

@@ -141,6 +141,8 @@ static void
 ready(struct smtp_client *c)
 {
 	c->state = CLIENT_READY;
+	c->secret = false;
+	client_forget(&c->auth_said);
 	client_event(c, SMTP_EV_READY, 0, STR(""));
 	client_advance(c);
 }
@@ -162,9 +164,6 @@ hello_done(struct smtp_client *c)
 	}
 	if (!c->cfg.auth)
 		ready(c);
-	else if ((c->ext & SMTP_EXT_AUTH) == 0)
-		client_fail(
-		    c, PH_ENOTSUP, 0, STR("4.7.0 a login is configured but AUTH is not offered"));
 	else {
 		c->state = CLIENT_AUTH;
 		client_event(c, SMTP_EV_AUTH, 0, str_of(c->mechanisms));
@@ -180,16 +179,44 @@ starttls_reply(struct smtp_client *c, struct client_reply *r)
 	} else if (r->code < 400)
 		refused(c, r);
 	else if (c->cfg.starttls == SMTP_CLIENT_TLS_MUST)
-		client_fail(c, PH_ENOTSUP, r->code, client_reply_text(r, &c->event_arena));
+		client_fail(c, PH_ENOTSUP, r->code, str_of(arena_printf(&c->event_arena,
+		    "4.7.4 STARTTLS is required but refused: " STR_FMT,
+		    STR_ARG(client_reply_text(r, &c->event_arena)))));
 	else {
 		c->cfg.starttls = SMTP_CLIENT_TLS_NO;
 		hello_done(c);
 	}
 }
 
+/* Long enough that it is no accident, or all that was said. */
+enum { ECHO_MIN = 8 };
+
+struct ph_str
+client_auth_text(struct smtp_client *c, struct client_reply *r)
+{
+	struct ph_str text = client_reply_text(r, &c->event_arena), said = buf_view(&c->auth_said);
+	size_t least = said.n < ECHO_MIN ? said.n : ECHO_MIN;
+	char *p = arena_strndup(&c->event_arena, text.p, text.n);
+
+	for (size_t i = 0; least > 1 && i + least <= text.n; i++) {
+		size_t n = 0;
+
+		while (n < said.n && i + n < text.n && p[i + n] == said.p[n])
+			n++;
+		if (n < least)
+			continue;
+		memset(p + i, '*', n);
+		i += n - 1;
+	}
+	return str_make(p, text.n);
+}
+
+static bool is_base64(struct ph_str s);
+
 static void
 auth_reply(struct smtp_client *c, struct client_reply *r)
 {
+	bool prompt = c->auth_prompt;
 	struct ph_str text;
 
 	if (r->code == 235) {
@@ -197,17 +224,20 @@ auth_reply(struct smtp_client *c, struct client_reply *r)
 		ready(c);
 		return;
 	}
+	c->auth_prompt = false;
 	if (r->code == 334 && c->auth_initial.len > 0) {
-		struct buf initial = c->auth_initial;
+		client_put(c, buf_view(&c->auth_initial));
+		client_forget(&c->auth_said);
+		c->auth_said = c->auth_initial;
 		c->auth_initial = (struct buf){ 0 };
-		client_put(c, buf_view(&initial));
-		mem_wipe(initial.data, initial.cap);
-		buf_free(&initial);
 		client_expect(c, WAIT_AUTH, NULL, 0);
 		return;
 	}
 	if (r->code == 334) {
 		text = r->single ? str_skip(r->line, 4) : r->multi.text;
+		/* "NTLM supported": words for people (MS-SMTPNTLM 2.2), not a challenge */
+		if (prompt && (str_trim(text).n % 4 != 0 || !is_base64(str_trim(text))))
+			text = STR("");
 		c->events[SMTP_EV_AUTH_STEP] = (struct smtp_client_event){
 			.kind = SMTP_EV_AUTH_STEP, .code = 334,
 			.text = arena_str(&c->event_arena, str_trim(text)) };
@@ -215,10 +245,11 @@ auth_reply(struct smtp_client *c, struct client_reply *r)
 		return;
 	}
 	if (r->code < 400) {
-		refused(c, r);
+		client_fail(c, PH_EPROTO, r->code, client_auth_text(c, r));
 		return;
 	}
-	client_event(c, SMTP_EV_AUTH_FAILED, r->code, client_reply_text(r, &c->event_arena));
+	client_forget(&c->auth_initial);
+	client_event(c, SMTP_EV_AUTH_FAILED, r->code, client_auth_text(c, r));
 }
 
 void
@@ -295,6 +326,14 @@ is_mechanism(struct ph_str s)
 	return s.n > 0 && s.n <= 20;    /* RFC 4422 3.1 */
 }
 
+static void
+remember(struct smtp_client *c, struct ph_str base64)
+{
+	client_forget(&c->auth_said);
+	buf_room(&c->auth_said, base64.n + 1);
+	buf_addstr(&c->auth_said, base64);
+}
+
 void
 smtp_client_auth(struct smtp_client *c, struct ph_str mechanism, bool has_initial,
                  struct ph_str initial_base64)
@@ -311,11 +350,16 @@ smtp_client_auth(struct smtp_client *c, struct ph_str mechanism, bool has_initia
 	if (has_initial && initial_base64.n == 0)
 		initial_base64 = STR("=");      /* empty but there (RFC 4954 4) */
 	n = 5 + mechanism.n + (has_initial ? 1 + initial_base64.n : 0) + 2;
+	client_forget(&c->auth_initial);
 	if (n > COMMAND_LINE_MAX) {
+		buf_room(&c->auth_initial, initial_base64.n);   /* growing would leave copies */
 		buf_addstr(&c->auth_initial, initial_base64);
 		n = 5 + mechanism.n + 2;
 		has_initial = false;
 	}
+	c->auth_prompt = !has_initial && c->auth_initial.len == 0;
+	c->secret = has_initial;
+	remember(c, has_initial ? initial_base64 : STR(""));
 	p = client_room(c, n);
 	memcpy(p, "AUTH ", 5);
 	memcpy(p + 5, mechanism.p, mechanism.n);
@@ -325,6 +369,7 @@ smtp_client_auth(struct smtp_client *c, struct ph_str mechanism, bool has_initia
 	}
 	memcpy(p + n - 2, "\r\n", 2);
 	client_wrote(c, n);
+	c->secret = true;
 	client_expect(c, WAIT_AUTH, NULL, 0);
 }
 
@@ -333,11 +378,12 @@ smtp_client_auth_step(struct smtp_client *c, struct ph_str base64)
 {
 	if (c->state != CLIENT_AUTH)
 		return;
-	if (base64.p == NULL)
+	if (base64.p == NULL) {
 		client_put(c, STR("*"));
-	else if (is_base64(base64))
+	} else if (is_base64(base64)) {
+		remember(c, base64);
 		client_put(c, base64);
-	else {
+	} else {
 		client_fail(c, PH_EINVAL, 0, STR("login mechanism gave bytes that are not base64"));
 		return;
 	}

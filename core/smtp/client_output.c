@@ -5,6 +5,7 @@
  * whole blocks, in DATA mode at the runs between dots.  Command bytes live in
  * blocks that stay where they are until they have left.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "smtp/client_private.h"
@@ -82,6 +83,26 @@ client_room(struct smtp_client *c, size_t n)
 	return b->data;
 }
 
+/* "AUTH PLAIN ***" */
+static void
+trace(struct smtp_client *c, struct ph_str line)
+{
+	char stars[64];
+	struct ph_str rest, name;
+
+	if (!c->secret) {
+		c->cfg.said(c->cfg.arg, line);
+		return;
+	}
+	if (!str_starts(line, "AUTH ")) {
+		c->cfg.said(c->cfg.arg, STR("***"));
+		return;
+	}
+	name = str_cut(str_skip(line, 5), ' ', &rest);
+	(void)snprintf(stars, sizeof stars, "AUTH %.*s ***", (int)(name.n < 20 ? name.n : 20), name.p);
+	c->cfg.said(c->cfg.arg, str_of(stars));
+}
+
 void
 client_wrote(struct smtp_client *c, size_t n)
 {
@@ -90,6 +111,8 @@ client_wrote(struct smtp_client *c, size_t n)
 	if (c->segments.n > 0)
 		last =
 		    &c->segments.v[(c->segments.head + c->segments.n - 1) & (c->segments.cap - 1)];
+	if (c->cfg.said != NULL)
+		trace(c, str_make(c->last->data + c->last->len, n - 2));
 	c->last->len += n;
 	c->cmd_queued += n;
 	if (last != NULL && last->txn == NULL)
@@ -105,6 +128,8 @@ eat_commands(struct smtp_client *c, size_t n)
 	while (n > 0) {
 		struct client_block *b = c->first;
 		size_t k = b->len - b->head < n ? b->len - b->head : n;
+		if (c->secret)
+			mem_wipe(b->data + b->head, k);
 		b->head += k;
 		n -= k;
 		if (b->head < b->len)
@@ -137,11 +162,20 @@ client_push_content(struct smtp_client *c, struct smtp_client_txn *t)
 }
 
 void
+client_forget(struct buf *b)
+{
+	mem_wipe(b->data, b->cap);
+	buf_free(b);
+}
+
+void
 client_output_free(struct smtp_client *c)
 {
 	while (c->first != NULL) {
 		struct client_block *b = c->first;
 		c->first = b->next;
+		if (c->secret)
+			mem_wipe(b->data, b->cap);
 		free(b);
 	}
 	c->last = NULL;

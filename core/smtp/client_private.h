@@ -96,6 +96,9 @@ struct smtp_client {
 	struct smtp_client_event events[SMTP_EV_QUIT + 1];
 	struct arena event_arena, scratch;
 	struct buf auth_initial;        /* waits for the first 334 */
+	struct buf auth_said;           /* the last response, so that a reply cannot repeat it */
+	bool auth_prompt;               /* AUTH has left without a response */
+	bool secret;                    /* what is put and sent is a login's: wiped once it left */
 };
 
 /* client.c */
@@ -107,6 +110,8 @@ struct ph_str client_reply_text(struct client_reply *r, struct arena *arena);
 
 /* client_hello.c: from the greeting to READY */
 void client_hello_reply(struct smtp_client *c, enum client_wait kind, struct client_reply *r);
+/* Like client_reply_text; what we said is starred, since some repeat what they do not like. */
+struct ph_str client_auth_text(struct smtp_client *c, struct client_reply *r);
 
 /* client_txn.c */
 void client_txn_reply(struct smtp_client *c, const struct client_expect *e, struct client_reply *r);
@@ -129,5 +134,6 @@ void client_push_content(struct smtp_client *c, struct smtp_client_txn *t);
 void client_expect(
     struct smtp_client *c, enum client_wait kind, struct smtp_client_txn *t, uint32_t index);
 void client_output_free(struct smtp_client *c);
+void client_forget(struct buf *b);              /* wiped, then freed */
 
 #endif

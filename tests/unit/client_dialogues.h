@@ -170,7 +170,7 @@ static const struct dialogue dialogues[] = {
 	{ "STARTTLS is required but not offered", { M1 }, HELLO "< 250 x\n! FAILED ENOTSUP 0 4.7.4 STARTTLS is required but not offered\n-\n",
 	  .starttls = SMTP_CLIENT_TLS_MUST },
 	{ "STARTTLS is required but refused", { M1 }, HELLO "< 250-x\n< 250 STARTTLS\n> STARTTLS\n< 454 4.7.0 not now\n"
-	  "! FAILED ENOTSUP 454 454 4.7.0 not now\n-\n", .starttls = SMTP_CLIENT_TLS_MUST },
+	  "! FAILED ENOTSUP 454 4.7.4 STARTTLS is required but refused: 454 4.7.0 not now\n-\n", .starttls = SMTP_CLIENT_TLS_MUST },
 	{ "STARTTLS if possible: refused, goes on", { M1 }, HELLO "< 250-x\n< 250-PIPELINING\n< 250 STARTTLS\n> STARTTLS\n< 454 4.7.0 not now\n! READY\n? 2\n",
 	  .starttls = SMTP_CLIENT_TLS_IF },
 	{ "AUTH with an initial response", { M1 }, HELLO "< 250-x\n< 250-AUTH=OLD\n< 250 AUTH plain LOGIN\n! AUTH OLD\nA PLAIN AGEAYg==\n> AUTH PLAIN AGEAYg==\n-\n"
@@ -178,7 +178,15 @@ static const struct dialogue dialogues[] = {
 	{ "AUTH in steps", { M1 }, HELLO "< 250-x\n< 250 AUTH LOGIN\n! AUTH LOGIN\nA LOGIN -\n> AUTH LOGIN\n< 334 VXNlcm5hbWU6\n! AUTH_STEP VXNlcm5hbWU6\n"
 	  "S YQ==\n> YQ==\n< 334 UGFzc3dvcmQ6\n! AUTH_STEP UGFzc3dvcmQ6\nS Yg==\n> Yg==\n< 535 5.7.8 no\n! AUTH_FAILED 535 535 5.7.8 no\n", .auth = true },
 	{ "AUTH canceled", { M1 }, HELLO "< 250-x\n< 250 AUTH X\n! AUTH X\nA X =\n> AUTH X =\n< 334 \n! AUTH_STEP\nS *\n> *\n< 501 5.7.0 canceled\n! AUTH_FAILED 501 501 5.7.0 canceled\n", .auth = true },
-	{ "AUTH is needed but not offered", { M1 }, HELLO "< 250 x\n! FAILED ENOTSUP 0 4.7.0 a login is configured but AUTH is not offered\n", .auth = true },
+	{ "AUTH is needed but not offered", { M1 }, HELLO "< 250 x\n! AUTH\n", .auth = true },
+	{ "AUTH: the words of a prompt are no challenge", { M1 }, HELLO "< 250-x\n< 250 AUTH X\n! AUTH X\nA X -\n> AUTH X\n< 334 NTLM supported\n! AUTH_STEP\n"
+	  "S YQ==\n> YQ==\n< 334 NTLM supported\n! AUTH_STEP NTLM supported\n", .auth = true },
+	{ "AUTH: the words of a prompt where none is due", { M1 }, HELLO "< 250-x\n< 250 AUTH X\n! AUTH X\nA X YQ==\n> AUTH X YQ==\n< 334 NTLM supported\n! AUTH_STEP NTLM supported\n",
+	  .auth = true },
+	{ "AUTH: a reply that repeats what was said", { M1 }, HELLO "< 250-x\n< 250 AUTH PLAIN\n! AUTH PLAIN\nA PLAIN AGEAYmJiYg==\n> AUTH PLAIN AGEAYmJiYg==\n"
+	  "< 500-5.5.2 what is AUTH PLAIN AGEAYmJiYg==?\n< 500 5.5.2 or AGEAYmJiY?\n! AUTH_FAILED 500 500 5.5.2 what is AUTH PLAIN ************?|or *********?\n", .auth = true },
+	{ "AUTH: tried once more", { M1 }, HELLO "< 250-x\n< 250 AUTH X\n! AUTH X\nA X YQ==\n> AUTH X YQ==\n< 535 5.7.8 old\n! AUTH_FAILED 535 535 5.7.8 old\n"
+	  "A X Yg==\n> AUTH X Yg==\n< 235 2.7.0 ok\n! AUTH_OK\n! READY\n", .auth = true },
 	{ "AUTH: a line break from a mechanism is not sent", { M1 }, HELLO "< 250-x\n< 250 AUTH X\n! AUTH X\nA X a!b\n! FAILED EINVAL 0 login mechanism gave bytes that are not base64\n-\n", .auth = true },
 };
 

@@ -62,14 +62,24 @@ command(struct conn *c, struct ph_str line)
 
 	buf_addstr(&h->commands, line);
 	buf_addc(&h->commands, '\n');
+	if (c->authing > 0) {
+		unsigned at = c->authing++ - 1;
+
+		assert_true(at < 3 && h->auth_then[at] != NULL);
+		say(c, h->auth_then[at]);
+		if (at == 2 || h->auth_then[at + 1] == NULL)
+			c->authing = 0;
+		return;
+	}
 	if (str_starts(line, "EHLO")) {
 		say(c, c->tls && h->ehlo_tls != NULL ? h->ehlo_tls
 		       : h->ehlo != NULL             ? h->ehlo
 						     : STREAMING);
 	} else if (str_starts(line, "STARTTLS")) {
-		say(c, "220 go");
+		say(c, h->starttls != NULL ? h->starttls : "220 go");
 	} else if (str_starts(line, "AUTH")) {
 		say(c, h->auth);
+		c->authing = h->auth_then[0] != NULL;
 	} else if (str_starts(line, "MAIL")) {
 		h->mails++;
 		c->rcpts = 0;
@@ -151,6 +161,8 @@ conn_run(struct ph_note *note)
 		free(c);
 		return;
 	}
+	if (c->shaking && c->h->handshake_hangs)
+		return;
 	if (c->shaking) {
 		c->shaking = false;
 		if (c->h->leaves_in_handshake) {
@@ -161,6 +173,10 @@ conn_run(struct ph_note *note)
 		if (!c->h->handshake_fails) {
 			c->tls = true;
 			c->h->secured++;
+			if (c->h->implicit) {
+				say(c, c->h->greeting != NULL ? c->h->greeting : "220 mx ESMTP");
+				conn_later(c);
+			}
 		}
 		c->ev->secured(c, c->arg, c->h->handshake_fails ? PH_EPROTO : 0);
 		return;
@@ -192,7 +208,7 @@ conn_new(struct loop *l, struct stream *s, size_t max, const struct conn_events 
 	h->open++;
 	if (h->room > 0 && h->open > h->room)
 		say(c, "421 4.3.2 too many connections");
-	else
+	else if (!h->implicit)
 		say(c, h->greeting != NULL ? h->greeting : "220 mx ESMTP");
 	conn_later(c);
 	return c;
@@ -243,7 +259,8 @@ conn_secure(struct conn *c, const struct ph_secure *p, struct ph_worker *w,
 	(void)w;
 	assert_ptr_equal(p, &W.secure);
 	assert_int_equal(want->side, PH_CLIENT);
-	assert_string_equal(want->name.p, W.endpoints[c->h - W.hosts].host);
+	assert_string_equal(want->name.p, W.secure_name != NULL ? W.secure_name
+	    : W.endpoints[c->h - W.hosts].host);
 	buf_clear(&c->in);
 	c->shaking = true;
 	conn_later(c);

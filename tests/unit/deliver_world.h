@@ -43,6 +43,10 @@ struct host {
 	bool silent_final;              /* reads the message, answers never */
 	bool handshake_fails, leaves_in_handshake;
 	const char *auth;               /* reply to AUTH */
+	const char *auth_then[3];       /* replies to the lines after it */
+	const char *starttls;           /* reply; NULL 220 */
+	bool implicit;                  /* TLS from the first byte */
+	bool handshake_hangs;
 	unsigned room;                  /* connections at once; 421 beyond; 0 any */
 	/* seen */
 	unsigned connections, open, messages, quits, secured, rcpts_most, mails;
@@ -54,6 +58,7 @@ struct conn {
 	struct host *h;
 	struct buf in, line, to_peer;   /* to the client, a command so far */
 	uint64_t chunk; bool chunk_mode, data, tls, eof, closed, noted, shaking, told;
+	unsigned authing;               /* lines of a login to come */
 	unsigned rcpts, taken;
 	struct ph_note note;
 };
@@ -73,6 +78,8 @@ static struct world {
 	struct ph_endpoint endpoints[4];
 	struct ph_next_hop hop, hop2;
 	struct ph_secure secure; bool have_secure, verified;
+	const char *secure_name;        /* that the provider was told; NULL: the host's */
+	struct buf logged;
 	struct deliver *d;
 	struct deliver_config cfg;
 	struct ph_mailbox home;         /* the queue's */
@@ -93,7 +100,11 @@ static struct world {
 	enum ph_verdict attempt_verdict, response_verdict; enum ph_reply reply;
 	bool suspends; struct plug_session *suspended; unsigned cancelled_hooks;
 	unsigned seen[PH_HOOK_COUNT], sessions;
-	enum ph_sasl_result sasl_result;
+	enum ph_sasl_result sasl_result, sasl_then;     /* of the first step, of those after it */
+	const char *sasl_problem; bool sasl_silent;     /* silent: nothing is set to be sent */
+	unsigned sasl_steps, sasl_ends, again;          /* again: so many refusals are retried */
+	struct buf sasl_input;                          /* of the last step */
+	uint16_t sasl_port;
 } W;
 
 /* --- loop --- */
@@ -220,16 +231,34 @@ sasl_begin(struct worker_plugins *wp, enum ph_side side, struct ph_str name,
 bool
 sasl_step(struct ph_sasl *x, struct ph_str in, bool has_in, struct sasl_out *o)
 {
-	(void)x; (void)in; (void)has_in;
-	*o = (struct sasl_out){
-		.result = W.sasl_result, .output = { "\0u\0p", 4 }, .has_output = true
-	};
+	(void)x; (void)has_in;
+	buf_clear(&W.sasl_input);
+	buf_addstr(&W.sasl_input, in);
+	*o = (struct sasl_out){ .result = W.sasl_steps++ == 0 ? W.sasl_result : W.sasl_then,
+		.output = STR(""), .problem = W.sasl_problem };
+	o->has_output = !W.sasl_silent;
+	if (o->has_output && W.sasl_steps == 1)
+		o->output = str_make("\0u\0p", 4);
 	return true;
+}
+bool
+sasl_refused(struct ph_sasl *x, int code)
+{
+	(void)x; (void)code;
+	W.sasl_steps = 0;
+	return W.again > 0 && W.again-- > 0;
+}
+void
+sasl_set_remote(struct ph_sasl *x, struct ph_str name, uint16_t port)
+{
+	(void)x;
+	assert_true(name.n > 0);
+	W.sasl_port = port;
 }
 void
 sasl_set_binding(struct ph_sasl *x, int (*b)(void *, const char *, uint8_t *, size_t *), void *arg)
 { (void)x; (void)b; (void)arg; }
-void sasl_end(struct ph_sasl **x) { free(*x); *x = NULL; }
+void sasl_end(struct ph_sasl **x) { W.sasl_ends += *x != NULL; free(*x); *x = NULL; }
 
 int plug_session_open(struct plug_session *ps) { (void)ps; W.sessions++; return 0; }
 int plug_txn_open(struct plug_session *ps) { (void)ps; return 0; }
@@ -421,7 +450,7 @@ grant(int64_t n)
 }
 
 static void on_stopped(void *arg) { (void)arg; W.stopped++; }
-static void no_log(const char *p, size_t n) { (void)p; (void)n; }
+static void to_logged(const char *p, size_t n) { buf_add(&W.logged, p, n); }
 
 static int
 world_setup(void **state)
@@ -457,7 +486,7 @@ world_setup(void **state)
 	W.fail_part_at = -1;
 	W.sasl_result = PH_SASL_DONE;
 	log_level = PH_TRACE;
-	log_use(no_log);
+	log_use(to_logged);
 	W.d = deliver_new(&W.loop, NULL, &W.cfg, &world_ops, NULL, NULL);
 	deliver_generation(W.d, &W.wp, &W.cfg);
 	return 0;
@@ -488,10 +517,12 @@ world_teardown(void **state)
 		buf_free(&W.hosts[i].commands);
 		buf_free(&W.hosts[i].content);
 	}
+	log_flush();
+	buf_free(&W.logged);
+	buf_free(&W.sasl_input);
 	buf_free(&W.stored_meta);
 	buf_free(&W.stored_progress);
 	heap_free(&W.loop.timers);
-	log_flush();
 	return 0;
 }
 

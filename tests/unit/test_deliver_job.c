@@ -1,6 +1,6 @@
 /*
  * test_deliver_job.c - what surrounds an attempt: reading from the store,
- * routing, TLS and login, hooks, reload and the end of the worker.
+ * routing, hooks, reload and the end of the worker.
  */
 #include "deliver_world.h"
 
@@ -207,127 +207,6 @@ test_site_of(void **state)
 	}
 }
 
-/* --- TLS and login --- */
-
-#define TLS_EHLO "250-mx\r\n250-STARTTLS\r\n250 PIPELINING\r\n"
-
-static void
-test_tls(void **state)
-{
-	static const struct {
-		const char *name;
-		enum ph_tls_policy policy;
-		bool have;
-		bool fails, unverified, offered;
-		const char *want; unsigned secured, connections;
-		bool leaves;
-	} cases[] = {
-		{ "off", PH_TLS_OFF, true, false, false, true, "D250", 0, 1 },
-		{ "opportunistic", PH_TLS_OPPORTUNISTIC, true, false, true, true, "D250", 1, 1 },
-		{ "opportunistic, not offered", PH_TLS_OPPORTUNISTIC, true, false, false, false,
-		    "D250", 0, 1 },
-		{ "opportunistic, no provider", PH_TLS_OPPORTUNISTIC, false, false, false, true,
-		    "D250", 0, 1 },
-		{ "opportunistic, handshake fails", PH_TLS_OPPORTUNISTIC, true, true, false, true,
-		    "D250", 0, 2 },
-		{ "opportunistic, left in the handshake", PH_TLS_OPPORTUNISTIC, true, false, false,
-		    true, "D250", 0, 2, true },
-		{ "required, left in the handshake", PH_TLS_REQUIRED, true, false, false, true,
-		    "4.7.5 TLS handshake failed", 0, 1, true },
-		{ "required", PH_TLS_REQUIRED, true, false, true, true, "D250", 1, 1 },
-		{ "required, not offered", PH_TLS_REQUIRED, true, false, false, false, "4.7.4", 0,
-		    1 },
-		{ "required, no provider", PH_TLS_REQUIRED, false, false, false, true, "4.7.5", 0,
-		    0 },
-		{ "required, handshake fails", PH_TLS_REQUIRED, true, true, false, true,
-		    "4.7.5 TLS handshake failed: bad certificate", 0, 1 },
-		{ "verify", PH_TLS_VERIFY, true, false, false, true, "D250", 1, 1 },
-		{ "verify, not verified", PH_TLS_VERIFY, true, false, true, true,
-		    "4.7.5 certificate not verified", 1, 1 },
-	};
-	(void)state;
-
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		world_setup(NULL);
-		W.hop.tls = cases[i].policy;
-		W.have_secure = cases[i].have;
-		W.verified = !cases[i].unverified;
-		W.hosts[0].handshake_fails = cases[i].fails;
-		W.hosts[0].leaves_in_handshake = cases[i].leaves;
-		W.hosts[0].ehlo = cases[i].offered ? TLS_EHLO : GROUPING;
-		struct job *j = post("a");
-		settle();
-		assert_int_equal(W.nback, 1);
-		if (cases[i].want[0] == 'D')
-			assert_string_equal(outcomes(j), cases[i].want);
-		else {
-			assert_int_equal(j->result, JOB_SITE_DOWN);
-			if (memmem(j->why.p, j->why.n, cases[i].want, strlen(cases[i].want)) ==
-			    NULL)
-				fail_msg("%s: " STR_FMT, cases[i].name, STR_ARG(j->why));
-			assert_int_equal(W.hosts[0].mails, 0);  /* nothing in the clear */
-		}
-		assert_int_equal(W.hosts[0].secured, cases[i].secured);
-		assert_int_equal(W.hosts[0].connections, cases[i].connections);
-		world_teardown(NULL);
-	}
-	world_setup(NULL);
-}
-
-static void
-test_login(void **state)
-{
-	static const struct {
-		const char *name, *ehlo, *auth;
-		enum ph_sasl_result sasl;
-		const char *want;
-		bool refused;
-	} cases[] = {
-		{ "accepted", "250-mx\r\n250 AUTH PLAIN\r\n", "235 2.7.0 ok", PH_SASL_DONE, NULL,
-		    false },
-		{ "refused", "250-mx\r\n250 AUTH PLAIN\r\n", "535 5.7.8 bad", PH_SASL_DONE,
-		    "login refused: 535 5.7.8 bad", true },
-		{ "not now", "250-mx\r\n250 AUTH PLAIN\r\n", "454 4.7.0 later", PH_SASL_DONE,
-		    "454 4.7.0 later", false },
-		{ "no mechanism", "250-mx\r\n250 AUTH GSSAPI\r\n", "", PH_SASL_DONE,
-		    "4.7.0 no usable login mechanism without TLS, the remote offers GSSAPI",
-		    false },
-		{ "not offered", BARELY, "", PH_SASL_DONE, "AUTH is not offered", false },
-		{ "mechanism gives up", "250-mx\r\n250 AUTH PLAIN\r\n", "", PH_SASL_TRY_LATER,
-		    "4.7.0 the login mechanism failed", false },
-	};
-	(void)state;
-
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		world_setup(NULL);
-		W.hop.auth = "password";
-		W.hop.login = "u";
-		W.sasl_result = cases[i].sasl;
-		W.hop.hosts.n = 2;
-		for (int h = 0; h < 2; h++) {
-			W.hosts[h].ehlo = cases[i].ehlo;
-			W.hosts[h].auth = cases[i].auth;
-		}
-		struct job *j = post("a"), *k = post("b");
-		settle();
-		assert_int_equal(W.nback, 2);
-		if (cases[i].want == NULL) {
-			assert_string_equal(outcomes(j), "D250");
-			assert_true(has(&W.hosts[0].commands, "AUTH PLAIN AHUAcA=="));
-		} else {
-			assert_int_equal(j->result, JOB_SITE_DOWN);
-			assert_int_equal(k->result, JOB_SITE_DOWN);
-			if (memmem(j->why.p, j->why.n, cases[i].want, strlen(cases[i].want)) ==
-			    NULL)
-				fail_msg("%s: " STR_FMT, cases[i].name, STR_ARG(j->why));
-			assert_int_equal(j->site_login_refused, cases[i].refused);
-			assert_int_equal(W.hosts[1].connections, cases[i].refused ? 0 : 1);
-		}
-		world_teardown(NULL);
-	}
-	world_setup(NULL);
-}
-
 /* --- plugins --- */
 
 static struct hook_entry nobody;
@@ -515,7 +394,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_read_from_store), T(test_only_some), T(test_unreadable), LAST(test_stored_content),
-		T(test_routed), T(test_route_waits), T(test_site_of), LAST(test_tls), LAST(test_login),
+		T(test_routed), T(test_route_waits), T(test_site_of),
 		T(test_hooks), T(test_response_hook), T(test_hook_waits), T(test_stop),
 		T(test_stop_finishes_what_is_on_the_wire), T(test_generation),
 	};

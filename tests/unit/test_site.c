@@ -364,6 +364,16 @@ one_refused_worker_pauses_alone(void **state)
 }
 
 static void
+route_to(struct sim *s, struct job *j, struct site_info *to)
+{
+	sim_open(s, j);
+	j->groups = arena_new(&j->arena, struct job_group);
+	*j->groups = (struct job_group){ site_info_ref(to), arena_new(&j->arena, uint32_t), 1 };
+	j->ngroups = 1;
+	sim_return(s, j, JOB_ROUTED);
+}
+
+static void
 refused_login_is_an_alarm_once(void **state)
 {
 	struct queue_config cfg = sim_config();
@@ -377,7 +387,7 @@ refused_login_is_an_alarm_once(void **state)
 	sim_run(s);
 	for (int round = 0; round < 3; round++) {
 		while ((j = sim_take(s)) != NULL) {
-			j->site_login_refused = true;
+			j->site_login = JOB_LOGIN_REFUSED;
 			j->why = STR("535 5.7.8 bad credentials");
 			sim_return(s, j, JOB_SITE_DOWN);
 		}
@@ -385,7 +395,36 @@ refused_login_is_an_alarm_once(void **state)
 		(void)sim_next(s, 10 * MIN_MS);
 	}
 	assert_int_equal(sim_count_logged(s, "event=site.login-refused"), 1);
-	assert_int_equal(sim_counts(s).messages, 10);
+	/* a reload, perhaps with a new password: tried at once, and told of anew */
+	queue_rerouted(s->q);
+	sim_run(s);
+	for (int round = 0; round < 2; round++) {
+		bool probed = false;
+
+		while ((j = sim_take(s)) != NULL) {
+			if (j->kind == JOB_ROUTE) {
+				route_to(s, j, site);
+			} else if (round == 0) {
+				assert_int_equal(j->kind, JOB_PROBE);
+				probed = true;
+				j->site_login = JOB_LOGIN_REFUSED;
+				j->why = STR("535 5.7.8 bad credentials");
+				sim_return(s, j, JOB_SITE_DOWN);
+			} else {
+				sim_outcome(s, j, JR_DELIVERED, 250, "ok");
+			}
+			sim_run(s);
+		}
+		assert_int_equal(probed, round == 0);
+		assert_int_equal(sim_count_logged(s, "event=site.login-refused"), 2);
+		if (round == 0) {
+			assert_int_equal(sim_counts(s).messages, 10);
+			queue_rerouted(s->q);
+			sim_run(s);
+		}
+	}
+	assert_int_equal(sim_count_logged(s, "event=site.resumed"), 1);
+	assert_int_equal(sim_counts(s).messages, 0);
 	assert_int_equal(s->appended, 0);
 	site_info_unref(&site);
 	sim_free(s);
@@ -473,16 +512,6 @@ suspension_gives_memory_back(void **state)
 /* --- routing --- */
 
 static void
-route_to(struct sim *s, struct job *j, struct site_info *to)
-{
-	sim_open(s, j);
-	j->groups = arena_new(&j->arena, struct job_group);
-	*j->groups = (struct job_group){ site_info_ref(to), arena_new(&j->arena, uint32_t), 1 };
-	j->ngroups = 1;
-	sim_return(s, j, JOB_ROUTED);
-}
-
-static void
 suspended_mail_follows_new_routes(void **state)
 {
 	struct queue_config cfg = sim_config();
@@ -531,7 +560,7 @@ unchanged_routes_go_back_to_waiting(void **state)
 	struct sim *s = sim_new(&cfg);
 	struct site_info *site = sim_site("hub", 4);
 	struct job *j;
-	size_t routes = 0;
+	size_t routes = 0, probes = 0;
 
 	(void)state;
 	for (int i = 0; i < 300; i++)
@@ -543,14 +572,20 @@ unchanged_routes_go_back_to_waiting(void **state)
 	queue_rerouted(s->q);
 	sim_run(s);
 	while ((j = sim_take(s)) != NULL) {
-		assert_int_equal(j->kind, JOB_ROUTE);
-		route_to(s, j, site);
-		routes++;
+		if (j->kind == JOB_PROBE) {     /* a reload asks the site at once */
+			probes++;
+			sim_down(s, j);
+		} else {
+			assert_int_equal(j->kind, JOB_ROUTE);
+			route_to(s, j, site);
+			routes++;
+		}
 		sim_run(s);
 	}
 	assert_int_equal(routes, 300);          /* once each */
+	assert_int_equal(probes, 1);
 	assert_int_equal(sim_counts(s).suspended, 1);
-	sim_pass(s, 15000);
+	sim_pass(s, 2 * MIN_MS);
 	assert_int_equal(s->njobs, 1);
 	site_info_unref(&site);
 	sim_free(s);

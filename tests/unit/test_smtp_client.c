@@ -472,13 +472,77 @@ test_long_auth(void **state)
 	arena_reset(&r.arena);
 }
 
+/* What a login says is gone from memory once it has left, in whatever pieces; a trace shows stars. */
+static struct buf traced;
+
+static void
+trace_line(void *arg, struct ph_str line)
+{
+	(void)arg;
+	buf_addstr(&traced, line);
+	buf_addc(&traced, '\n');
+}
+
+static void
+test_wipes(void **state)
+{
+	struct smtp_client_config cfg = { .hostname = STR("me"), .auth = true, .tls_begun = true,
+		.starttls = SMTP_CLIENT_TLS_MUST, .said = trace_line, .heard = trace_line };
+	static const char hello[] = "220 x\r\n", offers[] = "250-x\r\n250 AUTH LOGIN\r\n",
+	                  more[] = "334 dXNlcg==\r\n", ok[] = "235 ok\r\n";
+	struct smtp_client_event ev;
+	struct smtp_client *c;
+	struct iovec v[4];
+	struct ph_str in = STR(hello);
+	char copy[64];
+	(void)state;
+
+	c = smtp_client_new(&cfg);
+	assert_int_equal(smtp_client_feed(c, &in), 0);
+	assert_int_equal(smtp_client_output(c, v, 4), 1);
+	smtp_client_sent(c, v[0].iov_len);
+	in = STR(offers);
+	assert_int_equal(smtp_client_feed(c, &in), 0);
+	assert_true(smtp_client_event(c, &ev));
+	assert_int_equal(ev.kind, SMTP_EV_AUTH);        /* no STARTTLS inside TLS */
+	smtp_client_auth(c, STR("LOGIN"), true, STR("c2VjcmV0"));
+	for (int round = 0; round < 2; round++) {
+		int n = smtp_client_output(c, v, 4);
+		char *at = v[0].iov_base;
+		size_t all = v[0].iov_len;
+
+		assert_int_equal(n, 1);
+		assert_true(all < sizeof copy);
+		memcpy(copy, at, all);
+		assert_non_null(memmem(copy, all, "c2VjcmV0", 8));
+		smtp_client_sent(c, 13);                /* in the midst of it */
+		smtp_client_sent(c, all - 13);
+		for (size_t i = 0; i < all; i++)
+			assert_int_equal(at[i], 0);
+		if (round > 0)
+			break;
+		in = STR(more);
+		assert_int_equal(smtp_client_feed(c, &in), 0);
+		assert_true(smtp_client_event(c, &ev));
+		smtp_client_auth_step(c, STR("c2VjcmV0c2VjcmV0c2VjcmV0"));
+	}
+	in = STR(ok);
+	assert_int_equal(smtp_client_feed(c, &in), 0);
+	assert_true(smtp_client_event(c, &ev));
+	assert_int_equal(ev.kind, SMTP_EV_AUTH_OK);
+	smtp_client_free(&c);
+	assert_null(memmem(traced.data + traced.head, traced.len, "c2Vj", 4));
+	assert_non_null(memmem(traced.data + traced.head, traced.len, "AUTH LOGIN ***\n334 ***\n***\n", 27));
+	buf_free(&traced);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dialogues),
 		cmocka_unit_test(test_reply_before_content_left),
-		cmocka_unit_test(test_long_auth),
+		cmocka_unit_test(test_long_auth), cmocka_unit_test(test_wipes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
