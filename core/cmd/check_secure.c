@@ -57,6 +57,14 @@ talk_tls_absent(struct check_talk *t, unsigned extensions)
 
 /* --- TLS --- */
 
+/* As the operator wrote it: a name out of an MX record is whatever the answerer of the query
+ * wants it to be. */
+static const char *
+expected_name(const struct check_talk *t)
+{
+	return t->hop->tls_name != NULL ? t->hop->tls_name : t->hop->hosts.v[t->c->host].host;
+}
+
 void
 talk_tls_start(struct check_talk *t)
 {
@@ -64,7 +72,7 @@ talk_tls_start(struct check_talk *t)
 	const struct ph_secure *provider = provider_of(t, &w);
 	struct ph_secure_want want = {
 		.size = sizeof want, .side = PH_CLIENT, .policy = t->hop->tls,
-		.name = str_of(t->name), .hop = t->hop,
+		.name = str_of(expected_name(t)), .hop = t->hop,
 	};
 	int rc;
 
@@ -124,7 +132,7 @@ say_certificate(struct check_talk *t, const struct ph_secure_facts *f, bool refu
 {
 	int64_t days = (f->expires - clock_wall_ms() / 1000) / DAY_S;
 	bool expired = f->expires > 0 && f->expires * 1000 < clock_wall_ms();
-	const char *name = t->hop->tls_name != NULL ? t->hop->tls_name : t->name;
+	const char *name = expected_name(t);
 	enum check_verdict v = f->verified ? CHECK_OK : CHECK_NOTE;
 	const char *hint = NULL;
 	char until[32] = "";
@@ -217,7 +225,19 @@ gave_up(struct check_talk *t, const struct sasl_out *o)
 	    "be kept" : "see the options of the plugin and its README", STR_FMT " as %s: %s",
 	    STR_ARG(t->mechanism), login_name(t), o->problem != NULL ? o->problem
 	    : "the mechanism gave up");
-	t->told = true;
+}
+
+/* Some hosts quote what was wrong; the password is not for the eye. */
+void
+talk_hide_password(const struct check_talk *t, char *text, size_t n)
+{
+	const struct ph_secret *pw = &t->hop->password;
+
+	if (pw->n == 0)
+		return;
+	for (char *p = text; (p = memmem(p, n - (size_t)(p - text), pw->p, pw->n)) != NULL;
+	     p += pw->n)
+		memset(p, '*', pw->n);
 }
 
 static void
@@ -225,27 +245,30 @@ answered(void *arg, const struct sasl_out *o)
 {
 	struct check_talk *t = arg;
 	struct buf b64 = { 0 };
+	/* Denied, with something to say: the last word that the protocol wants of us. */
+	bool goes_on = o->result == PH_SASL_MORE || o->result == PH_SASL_DONE ||
+	               (o->result == PH_SASL_DENIED && o->has_output && t->auth_said);
 
 	if (t->over)
 		return;
-	if (o->result == PH_SASL_MORE || o->result == PH_SASL_DONE) {
-		codec_base64_encode(o->output, &b64);
-		if (!t->auth_said)
-			smtp_client_auth(t->client, t->mechanism, o->has_output, buf_view(&b64));
-		else    /* an empty response is an empty line, not a cancel */
-			smtp_client_auth_step(t->client, b64.len > 0 ? buf_view(&b64) : STR(""));
-		if (b64.data != NULL)
-			mem_wipe(b64.data, b64.cap);
-		buf_free(&b64);
-	} else {
+	t->auth_at = o->result;
+	snprintf(t->auth_why, sizeof t->auth_why, "%s", o->problem != NULL ? o->problem : "");
+	if (!goes_on) {
 		gave_up(t, o);
-		if (!t->auth_said) {
-			t->h->login_refused = o->result == PH_SASL_DENIED;
-			talk_end(t, TALK_DONE);
-			return;
-		}
-		smtp_client_auth_step(t->client, (struct ph_str){ NULL, 0 });
+		t->h->login_refused |= o->result == PH_SASL_DENIED;
+		if (t->auth_said)
+			smtp_client_auth_step(t->client, (struct ph_str){ NULL, 0 });
+		talk_end(t, TALK_DONE);
+		return;
 	}
+	codec_base64_encode(o->output, &b64);
+	if (!t->auth_said)
+		smtp_client_auth(t->client, t->mechanism, o->has_output, buf_view(&b64));
+	else    /* an empty response is an empty line, not a cancel */
+		smtp_client_auth_step(t->client, b64.len > 0 ? buf_view(&b64) : STR(""));
+	if (b64.data != NULL)
+		mem_wipe(b64.data, b64.cap);
+	buf_free(&b64);
 	t->auth_said = true;
 	talk_kick(t);
 }
@@ -274,6 +297,12 @@ talk_login(struct check_talk *t, struct ph_str offered)
 		talk_end(t, TALK_DONE);
 		return;
 	}
+	if (offered.n == 0) {
+		check_step(t->c, "login", CHECK_FAIL, EX_UNAVAILABLE, -1, talk_login_missing_hint(t),
+		    "a login is configured, but AUTH is not offered");
+		talk_end(t, TALK_NEXT);
+		return;
+	}
 	t->mechanism = sasl_choose(t->c->wp, t->hop, offered, t->secure);
 	if (t->mechanism.p != NULL)
 		t->sasl = sasl_begin(t->c->wp, PH_CLIENT, t->mechanism, NULL, t->hop, t->secure,
@@ -291,6 +320,8 @@ talk_login(struct check_talk *t, struct ph_str offered)
 		return;
 	}
 	t->auth_said = false;
+	t->auth_at = PH_SASL_MORE;
+	t->auth_why[0] = '\0';
 	sasl_set_remote(t->sasl, str_of(t->name), t->port);
 	if (t->secure)
 		sasl_set_binding(t->sasl, talk_binding, t);
@@ -305,8 +336,11 @@ talk_login_step(struct check_talk *t, struct ph_str challenge)
 	struct buf plain = { 0 };
 	struct sasl_out o;
 
-	if (t->sasl == NULL || codec_base64_decode(challenge, &plain) != 0)
-		smtp_client_auth_step(t->client, (struct ph_str){ NULL, 0 });
+	if (t->sasl == NULL)
+		return;
+	if (codec_base64_decode(challenge, &plain) != 0)
+		answered(t, &(struct sasl_out){ .result = PH_SASL_MALFORMED,
+		    .problem = "the host's challenge is not base64" });
 	else if (sasl_step(t->sasl, plain.len > 0 ? buf_view(&plain) : STR(""), true, &o))
 		answered(t, &o);
 	if (plain.data != NULL)
@@ -318,6 +352,15 @@ void
 talk_login_ok(struct check_talk *t)
 {
 	sasl_end(&t->sasl);
+	if (t->auth_at != PH_SASL_DONE) {       /* RFC 5802 3: anybody can say 235 */
+		check_step(t->c, "login", CHECK_FAIL, EX_UNAVAILABLE, talk_took(t),
+		    "somebody may stand between: verify the host by tls: verify", STR_FMT
+		    " as %s: %s", STR_ARG(t->mechanism), login_name(t), t->auth_why[0] != '\0'
+		    ? t->auth_why : "the host says yes without having proved who it is");
+		t->h->login_refused = true;
+		talk_end(t, TALK_DONE);
+		return;
+	}
 	check_step(t->c, "login", CHECK_OK, 0, talk_took(t), NULL, STR_FMT " as %s: %s",
 	    STR_ARG(t->mechanism), login_name(t), t->reply);
 }
@@ -325,23 +368,26 @@ talk_login_ok(struct check_talk *t)
 void
 talk_login_failed(struct check_talk *t, int code, struct ph_str text)
 {
-	bool again = t->sasl != NULL && !t->auth_again && sasl_refused(t->sasl, code);
+	bool again = t->sasl != NULL && sasl_refused(t->sasl, code) && !t->auth_again;
+	char said[400];
 
 	sasl_end(&t->sasl);
+	snprintf(said, sizeof said, STR_FMT "%s%s%s", STR_ARG(str_head(text, 250)),
+	    t->auth_why[0] != '\0' ? " (" : "", t->auth_why, t->auth_why[0] != '\0' ? ")" : "");
+	talk_hide_password(t, said, strlen(said));
 	if (again) {                    /* a remembered token may have ended early: a fresh one */
 		t->auth_again = true;
 		t->auth_said = false;
 		check_step(t->c, "login", CHECK_NOTE, 0, talk_took(t), NULL,
-		    "refused, tried once more with a fresh token: " STR_FMT, STR_ARG(text));
+		    "refused, tried once more with a fresh token: %s", said);
 		talk_login(t, t->mechanism);
 		return;
 	}
-	if (!t->told)
-		check_step(t->c, "login", CHECK_FAIL, check_status_of(code, 0), talk_took(t), code < 500
-		    ? "refused for now: mail would be kept and tried again"
-		    : "user name, password or token, or what the account may do: mail would be kept, "
-		      "with an alarm in the log", STR_FMT " as %s: " STR_FMT, STR_ARG(t->mechanism),
-		    login_name(t), STR_ARG(text));
+	check_step(t->c, "login", CHECK_FAIL, check_status_of(code, 0), talk_took(t), code < 500
+	        ? "refused for now: mail would be kept and tried again"
+	        : "user name, password or token, or what the account may do: mail would be kept, "
+	          "with an alarm in the log", STR_FMT " as %s: %s", STR_ARG(t->mechanism),
+		    login_name(t), said);
 	t->h->login_refused |= code >= 500;
 	talk_end(t, TALK_DONE);
 }

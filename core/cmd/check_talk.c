@@ -281,6 +281,7 @@ heard(struct check_talk *t, const struct remote_reply *r)
 		snprintf(t->reply, sizeof t->reply, "%d %s%s%.*s", r->code, r->enhanced,
 		    r->enhanced[0] != '\0' ? " " : "", (int)(r->text.n < 300 ? r->text.n : 300),
 		    r->text.n > 0 ? r->text.p : "");
+		talk_hide_password(t, t->reply, strlen(t->reply));
 		break;
 	default:
 		break;
@@ -292,12 +293,15 @@ show_input(struct check_talk *t, struct ph_str in)
 {
 	while (in.n > 0) {
 		struct ph_str line = str_cut(in, '\n', &in);
+		char text[512];
 
 		/* A challenge is half of a secret's proof. */
 		if (t->stage == TALK_AUTH && str_starts(line, "334"))
 			line = str_skip(line, 4 < line.n ? 4 : line.n).n > 1 ? STR("334 ****")
 			                                                      : STR("334");
-		check_line(t->c, '<', line);
+		snprintf(text, sizeof text, STR_FMT, STR_ARG(line));
+		talk_hide_password(t, text, strlen(text));
+		check_line(t->c, '<', str_of(text));
 	}
 }
 

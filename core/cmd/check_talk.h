@@ -30,6 +30,8 @@ struct check_talk {
 	struct ph_sasl *sasl;
 	struct ph_str mechanism;
 	bool auth_said, auth_again;
+	enum ph_sasl_result auth_at;    /* what the mechanism said last, and why */
+	char auth_why[300];
 	char reply[400];                /* to AUTH */
 	struct arena arena;             /* of the reply at hand */
 	bool over, lost;
@@ -52,6 +54,7 @@ void talk_tls_done(struct check_talk *t, int status);
 void talk_tls_absent(struct check_talk *t, unsigned extensions);        /* said once */
 void talk_login(struct check_talk *t, struct ph_str offered);
 void talk_login_step(struct check_talk *t, struct ph_str challenge);
+void talk_hide_password(const struct check_talk *t, char *text, size_t n);
 void talk_login_ok(struct check_talk *t);
 void talk_login_failed(struct check_talk *t, int code, struct ph_str text);
 const char *talk_login_missing_hint(const struct check_talk *t);
