@@ -131,6 +131,9 @@ tls_context_client(const struct tls_cfg *cfg, int minimum, X509_STORE *trust,
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
+	/* TLS 1.0 and 1.1 sign with MD5 and SHA-1, which only security level 0 lets pass. */
+	if (minimum < TLS1_2_VERSION && cfg->ciphers == NULL)
+		(void)SSL_CTX_set_cipher_list(ctx, "DEFAULT:@SECLEVEL=0");
 	SSL_CTX_set1_cert_store(ctx, trust);
 	tls_sessions_keep(ctx);
 	return ctx;

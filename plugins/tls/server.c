@@ -185,6 +185,8 @@ tls_server_shaken(struct tls_layer *y)
 	if (y->legacy && version < y->tw->cfg->minimum)
 		tls_log(y->tw, PH_WARN, "an old client at %s uses %s with %s, allowed by legacy",
 		    y->listener, tls_version_text(version), SSL_get_cipher_name(y->ssl));
+	if (y->problem != NULL)
+		tls_log(y->tw, PH_INFO, "a client's certificate is not believed: %s", y->problem);
 }
 
 /* Text without anything that could end a line or a string. */
