@@ -145,7 +145,9 @@ give_up(struct link *l, const char *what, struct ph_str why, bool try_next, enum
 static void
 stopped(struct link *l, const struct sasl_out *o)
 {
-	struct ph_str why = str_of(o->problem != NULL ? o->problem : "the login mechanism failed");
+	/* Of the link's, for what o shows ends with the exchange. */
+	struct ph_str why = l->auth_why.len > 0 ? buf_view(&l->auth_why)
+	                                        : STR("the login mechanism failed");
 
 	if (l->auth_said)
 		smtp_client_auth_step(l->client, (struct ph_str){ NULL, 0 });   /* "*" */

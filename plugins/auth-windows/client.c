@@ -215,7 +215,9 @@ respond(struct login *lg, struct ph_str base64, enum ph_sasl_result result)
 		return;
 	}
 	lg->phase = result == PH_SASL_DONE ? PHASE_SATISFIED : PHASE_SHAKING;
-	done(lg, result);
+	/* Exchange may leave out its last token and say 235 at once: whether this was our last
+	 * message only the host knows. */
+	done(lg, !lg->ntlm && cfg->flavour == FLAVOUR_EXCHANGE ? PH_SASL_DONE : result);
 }
 
 /* "AF" with the token it was given means: satisfied, nothing to say. */

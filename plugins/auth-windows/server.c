@@ -106,7 +106,7 @@ ntlm_examine(struct exchange *e, struct ph_str token, bool first)
 	if (inside.p == NULL && !e->ntlm)
 		return PH_SASL_MORE;
 	if (!ph_sasl_is_secure(e->x) && !cfg->allow_cleartext_ntlm)
-		return fail(e, PH_SASL_DENIED, "NTLM outside TLS (allow-cleartext-ntlm is not set)");
+		return fail(e, PH_SASL_MALFORMED, "NTLM outside TLS (allow-cleartext-ntlm is not set)");
 	if (inside.p == NULL)
 		return PH_SASL_MORE;
 	if (ntlm_parse(inside, e->ntlm_flags, &m) < 0)
@@ -318,7 +318,7 @@ begin(struct exchange *e, bool ntlm_only)
 	if (result != PH_SASL_MORE)
 		return result;
 	if (mine->pool[kind] == NULL)
-		return fail(e, PH_SASL_DENIED, kind == HELPER_NTLM ? "there is no ntlm-helper" :
+		return fail(e, PH_SASL_MALFORMED, kind == HELPER_NTLM ? "there is no ntlm-helper" :
 		    kind == HELPER_SPNEGO ? "there is no spnego-helper" :
 		    "there is no gssapi-helper (RFC 4752)");
 	e->ticket = ph_sasl_ticket(e->x);
