@@ -98,9 +98,11 @@ ph_setup_state_dir(struct ph_setup *setup)
 		return NULL;
 	}
 	instance_state_dir(set, setup->inst->name, dir, sizeof dir);
-	if (setup->gen->trial_dir != NULL && access(dir, R_OK | W_OK | X_OK) != 0)
-		snprintf(dir, sizeof dir, "%s/%s", setup->gen->trial_dir, setup->inst->name);
 	rc = setup->gen->rehearsal ? 0 : state_dir_make(set, dir);
+	if (setup->gen->trial_dir != NULL && (rc != 0 || access(dir, R_OK | W_OK | X_OK) != 0)) {
+		snprintf(dir, sizeof dir, "%s/%s", setup->gen->trial_dir, setup->inst->name);
+		rc = state_dir_make(set, dir);
+	}
 	if (rc != 0) {
 		setup_complain(setup, NULL, "cannot make %s: %s", dir, strerror(-rc));
 		return NULL;

@@ -43,8 +43,9 @@ struct generation {
 	size_t session_size, txn_size;  /* of all slots */
 	struct instance **scoped; size_t nscoped;       /* those with session or transaction functions */
 	bool relay_ruled, admission_ruled;
-	/* Set before setup by who only tries things: where instances keep their state when the
-	 * spool has no place for it yet, or none that we may use. NULL: the spool. */
+	/* Set before setup by who only tries things: where instances keep their state when we may
+	 * not use the spool's place for it. What a trial gets that must last (a token that has
+	 * replaced another) belongs into the spool even then. NULL: the spool. */
 	const char *trial_dir;
 	bool rehearsal;                 /* set up for its mistakes alone: leaves no trace */
 	struct ph_mailbox *main;        /* teardown runs there; NULL: where the last reference goes */

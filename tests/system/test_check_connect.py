@@ -39,7 +39,8 @@ def check(tmp_path):
         r = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120, env={**os.environ, **(env or {})})
         found = SANITIZER.search(r.stderr)
         assert found is None, r.stderr[found.start():][:5000]
-        assert not (tmp_path / "spool").exists(), "a spool was made"
+        # but for a place that plugins may keep things in, such as a token that has replaced another
+        assert not [f for f in (tmp_path / "spool").glob("*") if f.name != "state"], "the spool was opened"
         return Outcome(r, None if text else json.loads(r.stdout) if r.stdout.strip() else [])
     return go
 
