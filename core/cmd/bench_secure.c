@@ -165,7 +165,7 @@ bench_secure_write(struct bench_session *s)
 		return rc;
 	if (s->nout == 0 || s->layer->at != PH_SECURE_OPEN)
 		return 0;
-	return layer_seal(s->layer, s->w->loop, s->out, s->nout);
+	return layer_seal(s->layer, s->w->loop, s->stream, s->out, s->nout);
 }
 
 const char *

@@ -114,15 +114,15 @@ conn_push(struct conn *c)
 		rc = conn_flush_layer(c);
 		if (rc != 0)
 			return rc == PH_EBUSY ? 0 : rc;
-		if (c->layer->at != PH_SECURE_OPEN)
-			return 0;
+		if (c->layer->at == PH_SECURE_HANDSHAKE)
+			return 0;       /* who has said goodbye may still listen (RFC 8446 6.1) */
 	}
 	n = c->ev->output(c, c->arg, iov, OUTPUT_PIECES);
 	if (n <= 0 || c->closing)
 		return 0;
 	for (int i = 0; i < n; i++)
 		total += iov[i].iov_len;
-	ssize_t put = c->layer != NULL ? layer_seal(c->layer, c->l, iov, n) : stream_write(c->s, iov, n);
+	ssize_t put = c->layer != NULL ? layer_seal(c->layer, c->l, c->s, iov, n) : stream_write(c->s, iov, n);
 	if (put < 0 && put != PH_EBUSY)
 		return (int)put;
 	if (put > 0)
@@ -374,14 +374,14 @@ static void
 conn_last_output(struct conn *c, struct buf *out)
 {
 	struct iovec iov[OUTPUT_PIECES];
-	bool open = c->layer != NULL && c->layer->at == PH_SECURE_OPEN && !c->layer->failed;
+	bool open = c->layer != NULL && c->layer->at != PH_SECURE_HANDSHAKE && !c->layer->failed;
 	for (size_t total = 0; total < LAST_OUTPUT && (c->layer == NULL || open); ) {
 		int n = c->ev->output(c, c->arg, iov, OUTPUT_PIECES);
 		if (n <= 0)
 			break;
 		size_t put = 0;
 		if (c->layer != NULL) {
-			ssize_t sealed = layer_seal(c->layer, c->l, iov, n);
+			ssize_t sealed = layer_seal(c->layer, c->l, NULL, iov, n);
 			if (sealed <= 0)
 				break;
 			put = (size_t)sealed;

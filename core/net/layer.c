@@ -9,7 +9,7 @@
 #include "net/layer.h"
 
 enum {  /* the loop's scratch: the first part is conn.c's */
-	SCRATCH_CIPHER = LOOP_SCRATCH_READ, CIPHER_SIZE = 48 * 1024,
+	SCRATCH_CIPHER = LOOP_SCRATCH_READ, CIPHER_SIZE = 64 * 1024,
 	SCRATCH_GATHER = SCRATCH_CIPHER + CIPHER_SIZE, GATHER_SIZE = 16 * 1024,
 	SCRATCH_SEALED = SCRATCH_GATHER + GATHER_SIZE, SEALED_SIZE = LOOP_SCRATCH - SCRATCH_SEALED,
 	SEAL_MOST = 64 * 1024,          /* at once: bounds ->out */
@@ -49,10 +49,27 @@ layer_free(struct layer **yp)
 	free(y);
 }
 
-/* Steps the provider while it moves anything; what it seals goes to ->out.  Stops when
- * the room for plaintext is used up.  io keeps what is left of its input. */
+/* What was sealed goes to the socket from where it lies; only what that does not take is
+ * copied.  An error of the socket shows at the next flush. */
+static void
+layer_send(struct layer *y, struct stream *s, const uint8_t *p, size_t n)
+{
+	if (s != NULL && y->out.len == 0 && n > 0) {
+		struct iovec iov = { (void *)(uintptr_t)p, n };
+		ssize_t put = stream_write(s, &iov, 1);
+
+		if (put > 0) {
+			p += put;
+			n -= (size_t)put;
+		}
+	}
+	buf_add(&y->out, p, n);
+}
+
+/* Steps the provider while it moves anything; what it seals goes to s, or to ->out.  Stops
+ * when the room for plaintext is used up.  io keeps what is left of its input. */
 static int
-layer_pump(struct layer *y, struct loop *l, struct ph_secure_io *io)
+layer_pump(struct layer *y, struct loop *l, struct stream *s, struct ph_secure_io *io)
 {
 	uint8_t *sealed = (uint8_t *)loop_scratch(l) + SCRATCH_SEALED;
 	for (int steps = 0; !y->failed && steps < PUMP_STEPS; steps++) {
@@ -66,7 +83,7 @@ layer_pump(struct layer *y, struct loop *l, struct ph_secure_io *io)
 		    io->cipher_in_len > cipher || io->plain_in_len > plain)
 			rc = PH_EPROTO;         /* marks moved out of bounds: the provider's bug */
 		else
-			buf_add(&y->out, sealed, io->cipher_out_len);   /* an alert goes out on failure, too */
+			layer_send(y, s, sealed, io->cipher_out_len);   /* an alert goes out on failure, too */
 		if (rc < 0) {
 			y->failed = true;
 			return PH_EPROTO;
@@ -128,7 +145,7 @@ layer_read(struct layer *y, struct loop *l, struct stream *s, char *to, size_t r
 			/* No plaintext before the end of the handshake was told. */
 			.plain_out = (uint8_t *)to, .plain_out_room = shaking ? 0 : room,
 		};
-		if (layer_pump(y, l, &io) < 0)
+		if (layer_pump(y, l, NULL, &io) < 0)
 			return PH_EPROTO;
 		bool told = shaking && y->at != PH_SECURE_HANDSHAKE;
 		size_t taken = n - io.cipher_in_len;
@@ -148,7 +165,7 @@ layer_read(struct layer *y, struct loop *l, struct stream *s, char *to, size_t r
 }
 
 ssize_t
-layer_seal(struct layer *y, struct loop *l, const struct iovec *iov, int n)
+layer_seal(struct layer *y, struct loop *l, struct stream *s, const struct iovec *iov, int n)
 {
 	/* Small pieces are gathered: each step makes a record of its own. */
 	char *gather = loop_scratch(l) + SCRATCH_GATHER;
@@ -168,7 +185,7 @@ layer_seal(struct layer *y, struct loop *l, const struct iovec *iov, int n)
 		}
 	}
 	struct ph_secure_io io = { .plain_in = from, .plain_in_len = total };
-	int rc = layer_pump(y, l, &io);
+	int rc = layer_pump(y, l, s, &io);
 	return rc < 0 ? rc : (ssize_t)(total - io.plain_in_len);
 }
 
@@ -176,7 +193,7 @@ int
 layer_step(struct layer *y, struct loop *l, bool closing)
 {
 	struct ph_secure_io io = { .closing = closing };
-	return layer_pump(y, l, &io);
+	return layer_pump(y, l, NULL, &io);
 }
 
 int

@@ -27,8 +27,9 @@ void layer_free(struct layer **y);
 /* Reads from the stream and opens: > 0 bytes of plaintext, 0 end, PH_EBUSY nothing yet, or
  * PH_E*.  Returns PH_EBUSY also when the handshake has just ended: look at ->at. */
 ssize_t layer_read(struct layer *y, struct loop *l, struct stream *s, char *to, size_t room);
-/* Seals pieces of plaintext into ->out: how many bytes were taken, or PH_EPROTO. */
-ssize_t layer_seal(struct layer *y, struct loop *l, const struct iovec *iov, int n);
+/* Seals pieces of plaintext and sends them; what the stream does not take now, and all when it
+ * is NULL, waits in ->out.  How many bytes were taken, or PH_EPROTO. */
+ssize_t layer_seal(struct layer *y, struct loop *l, struct stream *s, const struct iovec *iov, int n);
 /* One step without input: starts the handshake, or says goodbye. */
 int  layer_step(struct layer *y, struct loop *l, bool closing);
 /* Writes what is in ->out: 0 all gone, PH_EBUSY, or PH_E*. */

@@ -27,7 +27,7 @@ void loop_each_turn(struct loop *l, void (*fn)(void *arg), void *arg);
 void loop_defer(struct loop *l, struct ph_note *note);
 /* LOOP_SCRATCH bytes that belong to nobody between two callbacks of the loop, cut
  * up in conn.c: what is read lands here, so that idle connections hold nothing. */
-enum { LOOP_SCRATCH = 192 * 1024, LOOP_SCRATCH_READ = 64 * 1024 };
+enum { LOOP_SCRATCH = 216 * 1024, LOOP_SCRATCH_READ = 64 * 1024 };
 char *loop_scratch(struct loop *l);
 
 /* --- timers: many, intrusive, cheap --- */
