@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "identity.h"
 #include "windows.h"
@@ -187,7 +188,8 @@ windows_setup(struct ph_setup *setup)
 	struct ph_mechanism *m = cfg->mechanism;
 	int rc;
 
-	if (cfg->gssapi_helper.n == 0)
+	/* It is not built where the Kerberos library is missing. */
+	if (cfg->gssapi_helper.n == 0 && access(installed[0], X_OK) == 0)
 		cfg->gssapi_helper = (struct ph_strings){ installed, 1 };
 	rc = command_make(&cfg->command[HELPER_NTLM], &cfg->ntlm_helper, "--require-membership-of",
 	    cfg->membership);
@@ -200,7 +202,7 @@ windows_setup(struct ph_setup *setup)
 		server_mechanism(m, "NTLM", cfg);
 		rc = ph_provide_mechanism(setup, m++);
 	}
-	if (rc == 0) {
+	if (rc == 0 && (cfg->spnego_helper.n > 0 || cfg->gssapi_helper.n > 0)) {
 		server_mechanism(m, "GSSAPI", cfg);
 		rc = ph_provide_mechanism(setup, m++);
 	}
