@@ -17,7 +17,7 @@
 
 enum {
 	SPARE_MS = 10 * 1000,           /* a token that ends sooner is not shown any more */
-	EARLY_MOST_MS = 5 * 60 * 1000,  /* renewed that long before its end at most */
+	EARLY_MOST_MS = 60 * 60 * 1000, /* renewed that long before its end at most */
 	LOOK_MS = 3 * 1000,             /* how often the keeper looks for a new sign-in */
 	SECOND_MS = 60 * 1000,          /* between two tokens fetched because of refusals */
 	RETRY_AFTER_MOST_S = 3600,
