@@ -68,10 +68,18 @@ conn_defer(struct conn *c)
 	c->noted = true;
 }
 
+/* Part of a line with a password may be in it. */
+static void
+conn_forget(char *kept, size_t n)
+{
+	mem_wipe(kept, n);
+	free(kept);
+}
+
 static void
 conn_drop_input(struct conn *c)
 {
-	free(c->kept);
+	conn_forget(c->kept, c->kept_len);
 	c->kept = NULL;
 	c->kept_len = 0;
 	c->show = false;
@@ -168,7 +176,7 @@ conn_keep(struct conn *c, const char *p, size_t n)
 	}
 	char *fresh = mem_alloc(n);
 	memcpy(fresh, p, n);
-	free(c->kept);
+	conn_forget(c->kept, c->kept_len);
 	c->kept = fresh;
 	c->kept_len = n;
 }
