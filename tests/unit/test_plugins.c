@@ -6,6 +6,7 @@
 
 #include "../../plugins/auth-anonymous/auth-anonymous.c"
 #include "../../plugins/relay-access/relay-access.c"
+#include "../../plugins/smarthost/secrecy.c"
 #include "../../plugins/smarthost/smarthost.c"
 #include "../../plugins/example/refuse.c"
 
