@@ -116,6 +116,8 @@ file_free(struct plugin_file *f)
 void
 loader_done(void)
 {
+	bool resident = false;
+
 	if (!loader.ready)
 		return;
 	list_each_safe(it, &loader.files) {
@@ -123,13 +125,16 @@ loader_done(void)
 
 		if (f->refs > 0)
 			continue;
-		if (f->handle != NULL)
+		if (f->handle != NULL) {
 			(void)lt_dlmakeresident(f->handle);     /* fails only on NULL */
+			resident = true;
+		}
 		list_del(it);
 		file_free(f);
 	}
 	if (list_empty(&loader.files)) {
-		(void)lt_dlexit();      /* resident modules are counted as errors */
+		if (!resident)          /* it would lose track of them, which looks like a leak */
+			(void)lt_dlexit();
 		loader.ready = false;
 	}
 }
