@@ -224,6 +224,7 @@ session_auth_begin(struct session *s, const struct smtp_request *req)
 		return;
 	}
 	sasl_set_binding(s->sasl, session_binding, s);
+	sasl_set_offered(s->sasl, s->smtp.mechanisms);
 	session_sasl_feed(s, req->bytes, req->has_bytes, true);
 }
 

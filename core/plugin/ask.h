@@ -48,6 +48,8 @@ void sasl_set_binding(struct ph_sasl *x,
                       int (*binding)(void *arg, const char *type, uint8_t *out, size_t *len),
                       void *arg);
 /* Client side: who is connected to; name must live as long as the exchange. */
+/* Server side: what the client was offered, "PLAIN LOGIN"; must live as long as the exchange. */
+void sasl_set_offered(struct ph_sasl *x, struct ph_str mechanisms);
 void sasl_set_remote(struct ph_sasl *x, struct ph_str name, uint16_t port);
 /* Client side: the host answered with this code. true: a new exchange may be tried, once. */
 bool sasl_refused(struct ph_sasl *x, int code);

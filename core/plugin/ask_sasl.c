@@ -30,6 +30,7 @@ struct ph_sasl {
 	struct buf input, output;
 	bool has_input, has_output, prompts;    /* prompts: output is text, not to be encoded */
 	struct ph_str remote_name;      /* client side; borrowed */
+	struct ph_str offered;          /* server side; borrowed */
 	uint16_t remote_port;
 	char user[LOGIN_MAX + 1];       /* claimed */
 	size_t user_n;
@@ -192,6 +193,25 @@ struct ph_str
 ph_sasl_certificate(const struct ph_sasl *x)
 {
 	return x->facts != NULL && x->facts->tls_peer.p != NULL ? x->facts->tls_peer : STR("");
+}
+
+static bool
+word_in(const char *words, size_t n, const char *word)
+{
+	struct ph_str rest = str_make(words, n), w;
+
+	while (rest.n > 0) {
+		w = str_cut(rest, ' ', &rest);
+		if (str_iis(w, word))
+			return true;
+	}
+	return false;
+}
+
+bool
+ph_sasl_offers(const struct ph_sasl *x, const char *mechanism)
+{
+	return word_in(x->offered.p, x->offered.n, mechanism);
 }
 
 struct ph_ticket
@@ -414,6 +434,12 @@ sasl_set_binding(struct ph_sasl *x,
 }
 
 void
+sasl_set_offered(struct ph_sasl *x, struct ph_str mechanisms)
+{
+	x->offered = mechanisms;
+}
+
+void
 sasl_set_remote(struct ph_sasl *x, struct ph_str name, uint16_t port)
 {
 	x->remote_name = name;
@@ -442,19 +468,6 @@ sasl_end(struct ph_sasl **xp)
 	worker_plugins_drop(x->wp);
 	mem_wipe(x, sizeof *x + x->m->state_size);
 	free(x);
-}
-
-static bool
-word_in(const char *words, size_t n, const char *word)
-{
-	struct ph_str rest = str_make(words, n), w;
-
-	while (rest.n > 0) {
-		w = str_cut(rest, ' ', &rest);
-		if (str_iis(w, word))
-			return true;
-	}
-	return false;
 }
 
 static bool

@@ -168,6 +168,9 @@ PH_API struct ph_str ph_sasl_remote_name(const struct ph_sasl *x);
 PH_API uint16_t      ph_sasl_remote_port(const struct ph_sasl *x);
 /* server side: the verified name of the client's certificate, "" without (SASL EXTERNAL) */
 PH_API struct ph_str ph_sasl_certificate(const struct ph_sasl *x);
+/* server side: is that mechanism offered to this client, on this listener, at this moment
+ * (a client that says it has not seen it was lied to: RFC 5802 6) */
+PH_API bool          ph_sasl_offers(const struct ph_sasl *x, const char *mechanism);
 PH_API struct ph_ticket ph_sasl_ticket(struct ph_sasl *x);
 PH_API int  ph_sasl_done(struct ph_ticket ticket, enum ph_sasl_result result);
 

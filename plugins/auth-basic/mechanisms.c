@@ -295,8 +295,7 @@ scram_first(struct ph_sasl *x, struct scram_state *s)
 		return malformed(x, s->plus ? "-PLUS without channel binding"
 		    : "channel binding without -PLUS");
 	/* RFC 5802 6: somebody in the middle has taken -PLUS out of what we offer. */
-	if (s->server.flag == SCRAM_THINKS_NOT && ph_sasl_is_secure(x) &&
-	    offers(cfg, "SCRAM-SHA-256-PLUS"))
+	if (s->server.flag == SCRAM_THINKS_NOT && ph_sasl_offers(x, "SCRAM-SHA-256-PLUS"))
 		return denied(x, "the client did not see SCRAM-SHA-256-PLUS, which is offered: "
 		    "somebody between changes what is said");
 	if (asker_claim(x, &s->asker, (struct ph_str){ s->server.name, s->server.name_n }) != 0)
