@@ -113,7 +113,8 @@ pam_ask(const char *service, const char *user, const char *password, char why[PA
 		phase = "account: ";
 		result = pam_acct_mgmt(h, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
 	}
-	if (result != PAM_SUCCESS && result != PAM_AUTH_ERR && result != PAM_USER_UNKNOWN)
+	if (result != PAM_SUCCESS && (phase[0] != '\0' ||
+	    (result != PAM_AUTH_ERR && result != PAM_USER_UNKNOWN)))
 		(void)snprintf(why, PAM_WHY, "%s%s", phase, pam_strerror(h, result));
 	(void)pam_end(h, result);
 	return pam_meaning(result);
