@@ -53,7 +53,8 @@ watch_look(void *arg)
 	w->bad = now;
 	if (!w->same_bad || !w->told)
 		w->fresh = tls_material_load(w->cfg, &w->report);
-	ERR_clear_error();
+	/* The pool's threads outlive OpenSSL; what it keeps for them would never be freed. */
+	OPENSSL_thread_stop();
 }
 
 static void watch_again(struct tls_watch *w);

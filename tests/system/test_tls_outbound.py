@@ -55,6 +55,7 @@ CERTIFICATES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which, name, wrong", CERTIFICATES, ids=[c[0] for c in CERTIFICATES])
 def test_every_policy_with_every_certificate(start, certificates, which, name, wrong):
     for policy in ("off", OPPORTUNISTIC, REQUIRED, VERIFY):
