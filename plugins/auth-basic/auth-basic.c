@@ -156,8 +156,6 @@ basic_setup(struct ph_setup *setup)
 	if (rc == 0)
 		rc = basic_client_setup(setup);
 	if (rc == 0)
-		rc = basic_client_setup(setup);
-	if (rc == 0)
 		rc = sender_rules_setup(setup, cfg);
 	if (rc != 0)
 		state_free(&cfg->state);
