@@ -141,7 +141,9 @@ forget(struct peer *p)
 static bool
 is_kdc_unreachable(OM_uint32 minor)
 {
-	return (int32_t)minor == -1765328228 || (int32_t)minor == -1765328164;  /* KRB5_KDC_UNREACH, KRB5_REALM_CANT_RESOLVE */
+	enum { KDC_UNREACH = -1765328228, REALM_CANT_RESOLVE = -1765328164 };
+
+	return (int32_t)minor == KDC_UNREACH || (int32_t)minor == REALM_CANT_RESOLVE;
 }
 
 static void
