@@ -206,7 +206,10 @@ struct ph_password_checker {
 };
 PH_API struct ph_str ph_check_user(const struct ph_check *c);
 PH_API struct ph_str ph_check_password(const struct ph_check *c);
-/* status 0: right (verifier then in bytes), PH_EPERM: wrong, other: try later */
+/* status 0: right; PH_EPERM: wrong, PH_ENOENT: no such user, which is the same to the asker (in
+ * both cases the next checker is asked); other: try later.  bytes, with status 0: for verify the
+ * name as the checker writes it, "" as it was asked; for verifier what was asked for, and behind
+ * a LF that name. */
 PH_API void ph_check_done(struct ph_check *c, int status, struct ph_str bytes);
 PH_API int  ph_check_begin(struct ph_worker *w, struct ph_str user, struct ph_str password,
                            const char *scheme,
