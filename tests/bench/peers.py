@@ -73,8 +73,9 @@ class Sink:
 class Relay:
     """What both have in common. start() runs it, pid is the root of its processes."""
 
-    def __init__(self, options, folder, smarthost, connections, chunking=True, prefix=()):
-        self.prefix = list(prefix)
+    def __init__(self, options, folder, smarthost, connections, chunking=True, prefix=(), tls=None):
+        """tls: None, or (certificate, key) to be offered by STARTTLS."""
+        self.prefix, self.tls = list(prefix), tls
         self.o, self.folder, self.smarthost, self.connections, self.chunking = options, Path(folder), smarthost, connections, chunking
         self.folder.mkdir(parents=True)
         self.port = free_port()
@@ -106,19 +107,22 @@ class Posthouse(Relay):
 
     def configure(self):
         self.config = self.folder / "posthouse.yaml"
+        tls = f"  - tls: {{ certificate: {self.tls[0]}, key: {self.tls[1]} }}\n" if self.tls else ""
         self.config.write_text(f"""\
 hostname: relay.example.com
 listen:
   - address: 127.0.0.1:{self.port}
+    tls: {"offered" if self.tls else "off"}
 spool: {self.folder / "spool"}
 outbound:
   chunking: {"yes" if self.chunking else "no"}
 plugins:
-  - auth-anonymous
+{tls}  - auth-anonymous
   - relay-access:
       allow: [127.0.0.0/8]
   - smarthost:
       hosts: ["127.0.0.1:{self.smarthost}"]
+      tls: off
       connections: {self.connections}
 """)
 
@@ -193,8 +197,11 @@ class Postfix(Relay):
             "smtp_connection_cache_destinations": "static:all" if self.connections == 1 else "",
             "smtp_connection_reuse_count_limit": "1000", "qmgr_message_active_limit": "100000",
             "qmgr_message_recipient_limit": "100000", "queue_run_delay": "1h", "minimal_backoff_time": "1h",
-            "maximal_backoff_time": "4h", "smtp_connect_timeout": "5s", **dict(self.o.postfix_settings),
+            "maximal_backoff_time": "4h", "smtp_connect_timeout": "5s",
         }
+        if self.tls:                                            # its session cache is tlsmgr's; tickets are on by default
+            self.settings |= {"smtpd_tls_security_level": "may", "smtpd_tls_cert_file": self.tls[0], "smtpd_tls_key_file": self.tls[1]}
+        self.settings |= dict(self.o.postfix_settings)
         (self.conf / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in self.settings.items()))
         given = next(f for f in (Path("/etc/postfix/master.cf"), Path("/usr/share/postfix/master.cf.dist")) if f.exists())
         lines = []

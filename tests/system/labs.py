@@ -313,7 +313,7 @@ class Peers:
 @pytest.fixture(scope="session")
 def postfix_dovecot(labs_folder):
     """(mechs=None, tls_required=False, domain=None, certificate=None, fresh=False): PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1
-    SCRAM-SHA-256 NTLM and, with a domain, GSSAPI; users alice and bob (password), smarthost (relaypass)."""
+    SCRAM-SHA-256 and, with a domain, NTLM GSSAPI; users alice and bob (password), smarthost (relaypass)."""
     def args(peer, mechs, tls_required, domain):
         env = {**({"MECHS": mechs} if mechs else {}), **({"TLS": "required"} if tls_required else {})}
         return [peer.port, peer.dir, *([domain.dir] if domain else [])], env
