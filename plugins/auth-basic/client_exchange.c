@@ -11,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <openssl/crypto.h>
+
 #include "client_scram.h"
 
 struct counting {
@@ -104,6 +106,8 @@ count(void *arg)
 
 	c->rc = scram_hi((struct ph_str){ c->password, c->password_n },
 	    (struct ph_str){ (const char *)c->salt, c->salt_n }, c->iterations, c->salted);
+	/* The pool's threads outlive libcrypto, which would never get its own back from them. */
+	OPENSSL_thread_stop();
 }
 
 static void
