@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/crypto.h>
 
 #include "credentials.h"
 #include "users.h"
@@ -70,6 +71,8 @@ hashing_run(void *arg)
 
 	h->status = users_verify(h->users, (struct ph_str){ h->name, h->name_n },
 	    (struct ph_str){ h->password, h->password_n }, &h->found);
+	/* libcrypto keeps some memory per thread, and pool threads never end properly */
+	OPENSSL_thread_stop();
 }
 
 static void
