@@ -43,7 +43,8 @@ const void *const api_exported[] = {
 	F(ph_sasl_problem), F(ph_sasl_data), F(ph_sasl_config), F(ph_sasl_worker_data),
 	F(ph_sasl_worker), F(ph_sasl_is_secure), F(ph_sasl_binding), F(ph_sasl_client_addr),
 	F(ph_sasl_hop), F(ph_sasl_user), F(ph_sasl_prompt), F(ph_sasl_remote_name),
-	F(ph_sasl_remote_port), F(ph_sasl_certificate), F(ph_sasl_offers), F(ph_sasl_ticket), F(ph_sasl_done), F(ph_provide_mechanism),
+	F(ph_sasl_remote_port), F(ph_sasl_certificate), F(ph_sasl_offers),
+	F(ph_sasl_ticket), F(ph_sasl_done), F(ph_provide_mechanism),
 	F(ph_check_user), F(ph_check_password), F(ph_check_done), F(ph_check_begin),
 	F(ph_provide_checker),
 };
