@@ -19,6 +19,7 @@ enum {
 	SETTLE_ROUNDS = 4,      /* of notes and each-turn functions, before descriptors get a turn */
 	DEFER_ROUNDS = 16,      /* of notes deferring notes, before descriptors get a turn */
 	FREE_LIMIT_MS = 2000,   /* for what was just closed, killed children too, to be gone */
+	WORK_LIMIT_MS = 60 * 1000,      /* for work off the loop, which nothing can stop */
 };
 
 struct each_turn { void (*fn)(void *arg); void *arg; };
@@ -38,6 +39,7 @@ struct loop {
 	struct each_turn *each;
 	size_t each_n;
 	size_t open;                    /* objects of others that are still open */
+	size_t works;                   /* of these: work off the loop */
 	char *scratch;
 };
 
@@ -170,6 +172,19 @@ fail:
 	return NULL;
 }
 
+/* Turns until *left is none, for limit_ms at most. */
+static void
+loop_settle(struct loop *l, const size_t *left, uint64_t limit_ms)
+{
+	uint64_t end = uv_hrtime() + limit_ms * 1000000;
+
+	while ((*left != 0 || l->deferred != NULL) && uv_hrtime() < end) {
+		uv_timer_start(&l->alarm, loop_alarm, 10, 0);
+		uv_run(&l->uv, UV_RUN_ONCE);
+		run_deferred(l);
+	}
+}
+
 void
 loop_free(struct loop **lp)
 {
@@ -177,14 +192,10 @@ loop_free(struct loop **lp)
 	if (l == NULL)
 		return;
 	/* What was just closed or killed may need some turns; what nobody closed is our bug. */
-	uint64_t end = uv_hrtime() + (uint64_t)FREE_LIMIT_MS * 1000000;
 	l->each_n = 0;          /* whose functions these are may be gone */
 	run_deferred(l);
-	while ((l->open != 0 || l->deferred != NULL) && uv_hrtime() < end) {
-		uv_timer_start(&l->alarm, loop_alarm, 10, 0);
-		uv_run(&l->uv, UV_RUN_ONCE);
-		run_deferred(l);
-	}
+	loop_settle(l, &l->works, WORK_LIMIT_MS);
+	loop_settle(l, &l->open, FREE_LIMIT_MS);
 	if (l->open != 0)
 		ph_abort("loop freed with %zu objects open", l->open);
 	if (l->timers.n != 0)
@@ -509,6 +520,7 @@ work_done(uv_work_t *req, int status)
 	struct work *w = req->data;
 	(void)status;                   /* we never cancel */
 	w->l->open--;
+	w->l->works--;
 	w->done(w->arg);
 	free(w);
 }
@@ -523,5 +535,6 @@ work_start(struct loop *l, void (*work)(void *), void (*done)(void *), void *arg
 		return PH_ENOMEM;
 	}
 	l->open++;
+	l->works++;
 	return 0;
 }

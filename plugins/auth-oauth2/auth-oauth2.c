@@ -102,6 +102,7 @@ oauth_close(struct ph_worker *w, void *data)
 	(void)data;
 	if (cfg->source != NULL)
 		oauth_source_leave(cfg->source, w);
+	oauth_thread_done();
 }
 
 PH_PLUGIN(auth_oauth2,

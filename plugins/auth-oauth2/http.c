@@ -8,6 +8,7 @@
 #include "http.h"
 
 #include <curl/curl.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,12 @@ void
 oauth_http_end(void)
 {
 	curl_global_cleanup();
+}
+
+void
+oauth_thread_done(void)
+{
+	OPENSSL_thread_stop();
 }
 
 bool

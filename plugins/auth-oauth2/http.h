@@ -21,6 +21,10 @@ struct oauth_reply {
 int  oauth_http_begin(void);
 void oauth_http_end(void);
 
+/* On a thread that is done with cryptography for now: gives back what OpenSSL keeps per thread,
+ * which nobody else would when the thread ends. */
+void oauth_thread_done(void);
+
 /* form NULL: GET.  basic_user NULL: no Authorization field.  0 with a status, or PH_EIO with
  * the problem in words.  Blocks until timeout_ms at most.  oauth_reply_done in any case. */
 int  oauth_http(const struct oauth_http *how, const char *url, const struct oauth_text *form,

@@ -214,6 +214,7 @@ fetch_work(void *arg)
 	s->fetching = false;
 	oauth_wake_all(&s->waiters);
 	(void)pthread_mutex_unlock(&s->lock);
+	oauth_thread_done();
 }
 
 static void keeper_schedule(struct oauth_source *s, struct ph_worker *w);

@@ -171,6 +171,7 @@ keys_work(void *arg)
 	oauth_wake_all(&v->waiters);
 	(void)pthread_mutex_unlock(&v->lock);
 	oauth_reply_done(&r);
+	oauth_thread_done();
 }
 
 static void
@@ -373,6 +374,7 @@ introspect_work(void *arg)
 		read_introspection(j, &r);
 	oauth_reply_done(&r);
 	oauth_text_done(&form);
+	oauth_thread_done();
 }
 
 static void

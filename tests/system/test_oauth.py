@@ -1,11 +1,10 @@
 """auth-oauth2 towards a smart host: every grant, what goes wrong at the endpoint, and what survives a restart."""
-import os
 import re
 import stat
 import subprocess
 
 import pytest
-from conftest import PLUGINS, POSTHOUSE, Process, free_port, posthouse, until
+from conftest import PLUGINS, free_port, posthouse, until
 from labs import certificates, labs_folder, oauth_peer  # noqa: F401: fixtures
 
 SECRET = "s3cr3t/+="
@@ -32,6 +31,7 @@ queue: {{ retry: [1s], probe: 1s }}
 {rows}  - smarthost:
       hosts: ["localhost:{peer.port}"]
       allow-loopback: yes
+      idle-timeout: 1s
       tls: verify
       auth: oauth2
       username: {user}
@@ -101,6 +101,7 @@ def test_client_credentials(relay, peer, mechanism):
     no_secrets(r)
 
 
+@pytest.mark.slow
 def test_basic_authentication_and_parameters(relay, peer, tmp_path):
     r = relay(client_credentials(peer, tmp_path, "client-authentication: basic\nextra-parameters: [audience=mail]"))
     send(r, "basic")
@@ -109,7 +110,7 @@ def test_basic_authentication_and_parameters(relay, peer, tmp_path):
     no_secrets(r)
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "auto"])
+@pytest.mark.parametrize("algorithm", [pytest.param("RS256", marks=pytest.mark.slow), "auto"])
 def test_certificate_assertion(relay, peer, tmp_path, algorithm):
     key, cert = tmp_path / "client.key", peer.dir / "client-cert.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=relay", "-keyout", key,
@@ -171,6 +172,7 @@ def test_refresh_token_rotates_and_outlives_a_restart(relay, peer, tmp_path):
     assert not list(kept.parent.glob("*.new"))
 
 
+@pytest.mark.slow
 def test_a_newly_configured_token_wins(relay, peer, tmp_path):
     (tmp_path / "refresh").write_text(peer.refresh_token())
     (tmp_path / "refresh").chmod(0o600)
@@ -194,7 +196,6 @@ def test_endpoint_down_keeps_mail_says_it_once_and_recovers(relay, peer):
         send(r, f"kept{i}")
     r.wait_log("event=site.suspended")
     asked = peer.stats()["token_requests"]
-    until("some more attempts", lambda: r.queue_json("sites") or True)
     assert r.count() == 5
     peer.ctl(http="ok")
     for i in range(5):
@@ -202,16 +203,16 @@ def test_endpoint_down_keeps_mail_says_it_once_and_recovers(relay, peer):
     r.until_empty()
     r.wait_log("gives access tokens again")
     assert len(re.findall("error event=plugin.log.*auth-oauth2", r.text())) == 1, r.text()
-    assert len(re.findall("kept, not lost|site.suspended", r.text())) <= 2, r.text()
+    assert r.text().count("event=site.suspended") == 1, r.text()
     assert asked < 20
     no_secrets(r)
 
 
 @pytest.mark.parametrize("http, words", [
     ("invalid_client", "the client secret is wrong .*reload.*401 invalid_client"),
-    ("garbage", "not an answer"),
+    pytest.param("garbage", "not an answer", marks=pytest.mark.slow),
     ("huge", "larger than"),
-    ("redirect", "redirection"),
+    pytest.param("redirect", "redirection", marks=pytest.mark.slow),
     ("hang", "no answer in time"),
 ])
 def test_what_endpoints_say_is_told_in_words(relay, peer, tmp_path, http, words):
@@ -234,13 +235,15 @@ def test_unreachable_endpoint(relay, peer, tmp_path):
     assert r.count() == 1
 
 
-def test_a_hanging_endpoint_does_not_hold_up_the_end(relay, peer, tmp_path):
+@pytest.mark.slow
+def test_the_end_waits_for_a_hanging_endpoint_and_not_longer(relay, peer, tmp_path):
     peer.ctl(http="hang")
-    r = relay(client_credentials(peer, tmp_path).replace("timeout: 5s", "timeout: 4s"))
+    r = relay(client_credentials(peer, tmp_path).replace("timeout: 5s", "timeout: 6s"))
     send(r, "kept")
     assert r.stop(limit=20) == 0
 
 
+@pytest.mark.slow
 def test_ends_of_the_token_is_not_waited_for(relay, peer):
     """A short-lived token is replaced before its end, without mail asking for it."""
     peer.ctl(lifetime="4")
@@ -256,7 +259,7 @@ def test_revoked_token_is_replaced_once_without_an_alarm(relay, peer):
     send(r, "before")
     peer.until_mail("before 0 end")
     r.until_empty()
-    until("the connection's end", lambda: "QUIT" in r.text().split("before")[-1], 30)
+    r.wait_log("event=deliver.said .*line=QUIT")        # the next message needs a new login
     peer.ctl(revoke="1")
     send(r, "after")
     peer.until_mail("after 0 end")
@@ -265,7 +268,8 @@ def test_revoked_token_is_replaced_once_without_an_alarm(relay, peer):
     assert "site.login-refused" not in r.text() and "site.suspended" not in r.text()
 
 
-@pytest.mark.parametrize("mechanism, style", [("XOAUTH2", "google"), ("XOAUTH2", "microsoft"), ("OAUTHBEARER", "google")])
+@pytest.mark.parametrize("mechanism, style", [("XOAUTH2", "google"), pytest.param("XOAUTH2", "microsoft", marks=pytest.mark.slow),
+                                              ("OAUTHBEARER", "google")])
 def test_host_that_refuses_every_token(relay, peer, mechanism, style):
     peer.ctl(smtp="refuse", style=style)
     r = relay(mechanisms=f"[{mechanism}]")
@@ -339,6 +343,7 @@ def test_device_login_that_fails(start, peer, tmp_path, how, words):
     assert not (tmp_path / "spool/state/auth-oauth2/refresh-token").exists()
 
 
+@pytest.mark.slow
 def test_commands_say_what_is_wrong(peer, tmp_path):
     path = tmp_path / "posthouse.yaml"
     path.write_text(config(tmp_path, peer, client_credentials(peer, tmp_path)))

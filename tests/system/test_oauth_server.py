@@ -205,6 +205,7 @@ def test_claims_and_scope(relay, peer, certificates):  # noqa: F811
     assert c.auth_line("OAUTHBEARER", message("OAUTHBEARER", peer.token("scope")))[0] == 235
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["issuer", "audience"])
 def test_of_others(relay, peer, certificates, what):  # noqa: F811
     r = relay("\n".join(f'{what}: ["https://other.example"]' if line.startswith(what) else line for line in by_keys(peer).splitlines()))
@@ -267,6 +268,7 @@ def test_malformed_messages(relay, peer, certificates):  # noqa: F811
         assert set(pool.map(one, MALFORMED)) == {(501, 250)}
 
 
+@pytest.mark.slow
 def test_long_tokens(relay, peer, certificates):  # noqa: F811
     r = relay(by_keys(peer))
     c = Client(r, certificates)
