@@ -44,12 +44,19 @@ struct conn {
 
 static void conn_ready(void *arg, unsigned ready);
 
+/* The peer's bytes make more of ours than it takes. */
+static bool
+conn_choked(const struct conn *c)
+{
+	return c->layer != NULL && c->layer->out.len > LAYER_OUT_MOST;
+}
+
 static void
 conn_watch(struct conn *c)
 {
 	unsigned want = 0;
 	if (!c->failed && !c->closing) {
-		if (!c->eof)
+		if (!c->eof && !conn_choked(c))
 			want = c->kept_len < c->max_input || c->shaking ? STREAM_READ : STREAM_HANGUP;
 		if (c->blocked)
 			want |= STREAM_WRITE;
@@ -232,6 +239,8 @@ conn_read(struct conn *c)
 	for (int round = 0; round < READ_ROUNDS; round++) {
 		if (c->closing || c->failed || c->eof)
 			return;
+		if (conn_choked(c))
+			break;
 		if (c->kept_len >= c->max_input && !c->shaking)
 			break;
 		size_t room = c->max_input - c->kept_len, before = c->paused ? 0 : c->kept_len;
@@ -261,14 +270,16 @@ conn_read(struct conn *c)
 				memcpy(scratch, c->kept, before);
 			conn_show(c, scratch, before + (size_t)got);
 		}
-		if (c->layer == NULL && (size_t)got < room)
+		if (c->layer != NULL ? c->layer->drained && c->layer->in.len == 0 && !c->layer->more
+		                     : (size_t)got < room)
 			break;          /* the socket is empty, or will wake us */
 	}
 	if (c->closing || c->failed)
 		return;
 	/* The socket does not know of what waits inside the layer. */
-	if (c->layer != NULL && !c->shaking && c->kept_len < c->max_input &&
-	    (c->layer->more || (c->layer->in.len > 0 && !c->layer->starved)))
+	if (c->layer != NULL && !conn_choked(c) && (c->layer->yielded ||
+	    (!c->shaking && c->kept_len < c->max_input &&
+	    (c->layer->more || (c->layer->in.len > 0 && !c->layer->starved)))))
 		conn_defer(c);
 	conn_watch(c);
 }
@@ -319,7 +330,8 @@ conn_note(struct ph_note *note)
 	}
 	if (c->show && !c->paused)
 		conn_show_kept(c);
-	if (!c->closing && !c->failed && c->layer != NULL && !c->shaking)
+	if (!c->closing && !c->failed && c->layer != NULL &&
+	    (!c->shaking || c->layer->yielded))
 		conn_read(c);
 	conn_watch(c);
 }

@@ -15,6 +15,9 @@ enum {  /* the loop's scratch: the first part is conn.c's */
 	SEAL_MOST = 64 * 1024,          /* at once: bounds ->out */
 	/* A provider that moves nothing in so many steps on end is stuck. */
 	PUMP_STEPS = 10000,
+	/* Reads on end that bring nothing to show: a peer may send such records (TLS 1.3 key
+	 * updates) for ever, and faster than they are opened. */
+	EMPTY_READS = 8,
 };
 
 struct layer *
@@ -108,6 +111,7 @@ layer_fetch(struct layer *y, struct stream *s, uint8_t *scratch, const uint8_t *
 		got = stream_read(s, scratch, CIPHER_SIZE);
 		if (got <= 0)
 			return got;
+		y->drained = got < CIPHER_SIZE;
 		*from = scratch;
 		*n = (size_t)got;
 		return 1;
@@ -119,6 +123,7 @@ layer_fetch(struct layer *y, struct stream *s, uint8_t *scratch, const uint8_t *
 		if (got <= 0)
 			return got;
 		buf_grew(&y->in, (size_t)got);
+		y->drained = got < CIPHER_SIZE;
 	}
 	*from = (const uint8_t *)buf_view(&y->in).p;
 	*n = y->in.len;
@@ -129,7 +134,8 @@ ssize_t
 layer_read(struct layer *y, struct loop *l, struct stream *s, char *to, size_t room)
 {
 	uint8_t *scratch = (uint8_t *)loop_scratch(l) + SCRATCH_CIPHER;
-	for (;;) {
+	y->yielded = false;
+	for (int empty = 0;; empty++) {
 		const uint8_t *from;
 		size_t n;
 		if (y->failed)
@@ -159,8 +165,12 @@ layer_read(struct layer *y, struct loop *l, struct stream *s, char *to, size_t r
 		y->starved = taken == 0 && io.plain_out_len == 0;
 		if (io.plain_out_len > 0)
 			return (ssize_t)io.plain_out_len;
-		if (told)
+		if (told || (y->drained && y->in.len == 0 && !y->more))
 			return PH_EBUSY;
+		if (empty == EMPTY_READS || y->out.len > LAYER_OUT_MOST) {
+			y->yielded = true;
+			return PH_EBUSY;
+		}
 	}
 }
 

@@ -9,6 +9,10 @@
 #include "net/loop.h"
 #include <posthouse/provider.h>
 
+/* Sealed bytes that may wait for the socket before the peer's are read no more: who makes us answer
+ * without reading the answers is not to fill our memory. */
+enum { LAYER_OUT_MOST = 128 * 1024 };
+
 struct layer {                          /* owned by its conn */
 	const struct ph_secure *provider;
 	void *state;                    /* the provider's */
@@ -16,6 +20,8 @@ struct layer {                          /* owned by its conn */
 	bool failed;                    /* the provider gave up: no more pumping */
 	bool more;                      /* plaintext may be left inside the provider */
 	bool starved;                   /* it could do nothing with all of ->in */
+	bool yielded;                   /* a read ended with work left, so that others get their turn */
+	bool drained;                   /* the socket had less than was asked for: it will wake us */
 	struct buf out;                 /* bytes for the wire */
 	struct buf in;                  /* ciphertext that the provider did not take yet */
 };

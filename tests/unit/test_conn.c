@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <malloc.h>
 #include <cmocka.h>
 #include "base/buf.h"
 #include "base/str.h"
@@ -494,7 +495,9 @@ toy_pump(void *layer, struct ph_secure_io *io, enum ph_secure_state *state)
 	while (io->cipher_in_len > 0 && io->plain_out_len < io->plain_out_room && !t->peer_closed) {
 		uint8_t c = *io->cipher_in++;
 		io->cipher_in_len--;
-		if (c == 0xff) {
+		if (c == 0xfe) {                /* the protocol's own: no plaintext, and an answer */
+			toy_put(io, (char)0xfd);
+		} else if (c == 0xff) {
 			t->peer_closed = true;
 			*state = PH_SECURE_CLOSED;
 		} else {
@@ -599,6 +602,40 @@ a_burst_larger_than_all_buffers_gets_through_the_layer(void **state)
 	fake_send(p, block, sizeof block);      /* one read of ciphertext, many of plaintext */
 	fake_run_until_idle();
 	assert_int_equal(o.lines.len, 9 + sizeof block);
+	assert_int_equal(o.closed_calls, 0);
+}
+
+/* TLS 1.3 key updates, say: they bring nothing, and each wants an answer, which is not read. */
+static void
+a_flood_without_plaintext_does_not_fill_memory(void **state)
+{
+	enum { FLOOD = 4 << 20, AT_MOST = 1 << 20 };
+	char *flood = malloc(FLOOD);
+	struct mallinfo2 before, after;
+	size_t n = 0;
+
+	(void)state;
+	put_on();
+	assert_non_null(flood);
+	memset(flood, 0xfe, FLOOD);
+	fake_window(p, 100);
+	fake_send(p, flood, FLOOD);
+	free(flood);
+	before = mallinfo2();
+	fake_run_until_idle();
+	after = mallinfo2();
+	assert_true(after.uordblks + after.hblkhd < before.uordblks + before.hblkhd + AT_MOST);
+	fake_window(p, FLOOD);
+	while (n < FLOOD) {
+		size_t got = fake_received(p).n;
+
+		assert_true(got > 0);
+		n += got;
+		fake_eat(p, got);
+		fake_run_until_idle();
+	}
+	sealed("NOOP\n");
+	lines_are("STARTTLS|NOOP|");
 	assert_int_equal(o.closed_calls, 0);
 }
 
@@ -748,7 +785,8 @@ main(void)
 		T(a_polite_close_gives_up), T(a_rude_close_is_at_once),
 		T(the_loop_can_be_freed_while_last_words_are_sent),
 		T(a_layer_carries_bytes_both_ways),
-		T(a_burst_larger_than_all_buffers_gets_through_the_layer), T(commands_smuggled_in_the_clear_are_dropped),
+		T(a_burst_larger_than_all_buffers_gets_through_the_layer),
+		T(a_flood_without_plaintext_does_not_fill_memory), T(commands_smuggled_in_the_clear_are_dropped),
 		T(replies_from_before_the_layer_leave_in_the_clear), T(a_client_side_speaks_first),
 		T(a_provider_may_refuse), T(a_failed_handshake_is_told_with_its_alert_sent),
 		T(who_leaves_during_the_handshake_is_closed), T(after_the_layers_goodbye_nothing_is_read),
