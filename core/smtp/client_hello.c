@@ -114,14 +114,20 @@ offer(struct smtp_client *c, struct ph_str line)
 }
 
 static void
-read_offers(struct smtp_client *c, const struct client_reply *r)
+forget_offers(struct smtp_client *c)
 {
-	struct ph_str rest = r->single ? (struct ph_str){ NULL, 0 } : r->multi.text;
-
 	c->ext = 0;
 	c->max_size = 0;
 	c->max_rcpts = c->max_mails = 0;
 	c->mechanisms[0] = '\0';
+}
+
+static void
+read_offers(struct smtp_client *c, const struct client_reply *r)
+{
+	struct ph_str rest = r->single ? (struct ph_str){ NULL, 0 } : r->multi.text;
+
+	forget_offers(c);
 	(void)str_cut(rest, '\n', &rest);       /* the first line names the host */
 	while (rest.n > 0)
 		offer(c, str_cut(rest, '\n', &rest));
@@ -274,7 +280,7 @@ client_hello_reply(struct smtp_client *c, enum client_wait kind, struct client_r
 		break;
 	case WAIT_HELO:
 		if (r->code == 250) {
-			c->ext = 0;
+			forget_offers(c);
 			c->bdat = false;
 			c->mode = MODE_PLAIN;
 			hello_done(c);
@@ -296,7 +302,7 @@ smtp_client_secured(struct smtp_client *c)
 	if (c->state != CLIENT_TLS)
 		return;
 	c->secured = true;
-	c->ext = 0;
+	forget_offers(c);       /* RFC 3207 4.2 */
 	say_hello(c, true);
 }
 

@@ -167,6 +167,9 @@ static const struct dialogue dialogues[] = {
 	/* --- STARTTLS, AUTH --- */
 	{ "STARTTLS: what was offered in the clear is forgotten", { M1 }, HELLO "< 250-x\n< 250-STARTTLS\n< 250 PIPELINING\n> STARTTLS\n-\n"
 	  "< 220 go\n! STARTTLS\nW 120000 TLS handshake\n< 250 injected\n-\nT\n> EHLO me.example\n< 250 x\n! READY\n? 1\n", .starttls = SMTP_CLIENT_TLS_MUST },
+	{ "STARTTLS: what was offered in the clear is forgotten, also by who refuses EHLO then", { M1 }, HELLO "< 250-x\n< 250-STARTTLS\n< 250 SIZE 1\n"
+	  "> STARTTLS\n-\n< 220 go\n! STARTTLS\nT\n> EHLO me.example\n< 502 what?\n> HELO me.example\n< 250 x\n! READY\n? 1\n"
+	  "+ 0\n> MAIL FROM:<a@x.example>\n", .starttls = SMTP_CLIENT_TLS_MUST },
 	{ "STARTTLS is required but not offered", { M1 }, HELLO "< 250 x\n! FAILED ENOTSUP 0 4.7.4 STARTTLS is required but not offered\n-\n",
 	  .starttls = SMTP_CLIENT_TLS_MUST },
 	{ "STARTTLS is required but refused", { M1 }, HELLO "< 250-x\n< 250 STARTTLS\n> STARTTLS\n< 454 4.7.0 not now\n"
