@@ -33,6 +33,15 @@ without_initial(struct ph_str line)
 	return str_head(line, n);
 }
 
+/* " AUTH PLAIN ...", "AUTH=PLAIN ...": no command, and a password all the same. */
+static bool
+misspelt_auth(struct ph_str line)
+{
+	while (line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t'))
+		line = str_skip(line, 1);
+	return str_istarts(line, "AUTH");
+}
+
 static void
 trace(struct session *s, const char *event, struct ph_str line, const char *stars)
 {
@@ -52,6 +61,9 @@ trace_command(struct session *s, enum smtp_state was, struct ph_str line)
 		struct ph_str shown = without_initial(line);
 		s->trace_auth = true;
 		trace(s, "smtp.in", shown, shown.n < line.n ? "***" : "");
+	} else if (misspelt_auth(line)) {
+		s->trace_auth = true;
+		trace(s, "smtp.in", STR("AUTH"), "***");
 	} else if (s->trace_auth && !smtp_server_knows(line)) {
 		trace(s, "smtp.in", STR(""), "***");
 	} else {
@@ -81,6 +93,9 @@ session_step_traced(struct session *s, struct ph_str *in, struct smtp_request *r
 	if (said.n == 0 || was == SMTP_DATA || was == SMTP_CHUNK || was == SMTP_CLOSE)
 		return rq;
 	if (rq == SMTP_RQ_TLS) {
+		trace_command(s, was, next_line(&said));
+		if (said.n == 0)
+			return rq;
 		log_event(PH_TRACE, &s->log, "smtp.dropped", LOG_I("octets", said.n),
 		    LOG_C("why", "sent in the clear behind STARTTLS"));
 		return rq;
