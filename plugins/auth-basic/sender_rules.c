@@ -5,6 +5,7 @@
 #include "basic.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "credentials.h"
 #include "senders.h"
@@ -111,7 +112,7 @@ same_domain(struct ph_call *call, const struct basic_cfg *cfg)
 			domain = (struct ph_str){ login.p + i + 1, login.n - i - 1 };
 	/* The name in a certificate is whole as it is, and LAB\bob has another kind of domain. */
 	if (domain.p == NULL && cfg->default_domain != NULL &&
-	    !(how.n == 8 && memcmp(how.p, "EXTERNAL", 8) == 0) &&
+	    !(how.n == 8 && strncasecmp(how.p, "EXTERNAL", 8) == 0) &&
 	    memchr(login.p, '\\', login.n) == NULL)
 		domain = (struct ph_str){ cfg->default_domain, strlen(cfg->default_domain) };
 	return domain.n > 0 && name_same(domain, ph_sender_domain(call));
@@ -131,8 +132,11 @@ sender_mail(struct ph_call *call)
 		fine = same_domain(call, cfg);
 	} else {
 		struct senders *s = watched_get(cfg->state->senders);
+		struct ph_str mechanism = ph_client_mechanism(call);
+		/* The name in a certificate is whole as it is. */
+		bool whole = mechanism.n == 8 && strncasecmp(mechanism.p, "EXTERNAL", 8) == 0;
 
-		fine = senders_allow(s, login, cfg->default_domain, sender);
+		fine = senders_allow(s, login, whole ? NULL : cfg->default_domain, sender);
 		senders_unref(&s);
 	}
 	if (fine)

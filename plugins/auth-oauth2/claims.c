@@ -104,8 +104,11 @@ email_unverified(const json_t *claims, const struct ph_strings *names)
 	for (size_t i = 0; i < names->n; i++) {
 		if (json_string_length(json_object_get(claims, names->v[i])) == 0)
 			continue;
-		return strcmp(names->v[i], "email") == 0 &&
-		    json_is_false(json_object_get(claims, "email_verified"));
+		const json_t *verified = json_object_get(claims, "email_verified");
+		const char *text = json_string_value(verified);
+
+		return strcmp(names->v[i], "email") == 0 && verified != NULL &&
+		    !json_is_true(verified) && (text == NULL || strcmp(text, "true") != 0);
 	}
 	return false;
 }

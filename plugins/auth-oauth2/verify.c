@@ -240,7 +240,7 @@ verify_by_keys(struct oauth_verifier *v, struct ph_sasl *x, struct oauth_asking 
                struct oauth_verdict *out)
 {
 	struct oauth_jwt jwt;
-	bool known, waits = false, is_signed = false;
+	bool known, old, waits = false, is_signed = false;
 	int64_t expires;
 	const char *why;
 
@@ -251,10 +251,17 @@ verify_by_keys(struct oauth_verifier *v, struct ph_sasl *x, struct oauth_asking 
 	(void)pthread_mutex_lock(&v->lock);
 	keys_look_at_file(v);
 	known = oauth_jwks_knows(&v->keys, &jwt);
-	if ((!known || oauth_now() >= v->keys_until) && keys_start(v, ph_sasl_worker(x)))
-		waits = !known && !a->waited && v->waiters.n < WAITING_MOST &&
+	old = oauth_now() >= v->keys_until;
+	/* Also with a key that is known: the issuer may have withdrawn it. */
+	if ((!known || old) && keys_start(v, ph_sasl_worker(x)))
+		waits = !a->waited && v->waiters.n < WAITING_MOST &&
 		    oauth_wait(&v->waiters, x, ready, &a->waiter) != NULL;
-	if (known)
+	/* An endpoint that is away does not make withdrawn keys good for ever. */
+	if (v->cfg->server.jwks_uri != NULL && v->keys.n > 0 &&
+	    oauth_now() >= v->keys_until + v->cfg->server.jwks_age.ms) {
+		known = false;
+		later(out, v->problem[0] != '\0' ? v->problem : "the keys to check tokens with are too old");
+	} else if (known)
 		is_signed = oauth_jwks_signed(&v->keys, &jwt);
 	else if (v->keys.n == 0)
 		later(out, v->problem[0] != '\0' ? v->problem : "there are no keys to check tokens with");

@@ -144,10 +144,6 @@ sid_of(struct membership *m, const char *name, char sid[SID_MAX + 1], int64_t un
 	size_t n;
 	int rc;
 
-	if (strncmp(name, "S-1-", 4) == 0 && strlen(name) <= SID_MAX) {
-		memcpy(sid, name, strlen(name) + 1);
-		return 0;
-	}
 	rc = run(m, "name-to-sid", name, until);
 	if (rc < 0)
 		return rc;
@@ -178,8 +174,13 @@ membership_work(void *arg)
 	struct membership *m = arg;
 	int64_t until = now_ms() + m->cfg->helper_timeout.ms;
 	char group[SID_MAX + 1], user[SID_MAX + 1];
-	int rc = sid_of(m, m->cfg->membership, group, until);
+	int rc = 0;
 
+	/* Of the group alone: an account may have a name that looks like somebody's SID. */
+	if (strncmp(m->cfg->membership, "S-1-", 4) == 0 && strlen(m->cfg->membership) <= SID_MAX)
+		memcpy(group, m->cfg->membership, strlen(m->cfg->membership) + 1);
+	else
+		rc = sid_of(m, m->cfg->membership, group, until);
 	if (rc == 0)
 		rc = sid_of(m, m->user, user, until);
 	if (rc == 0)
