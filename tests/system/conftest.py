@@ -24,6 +24,18 @@ PATIENCE = 60
 SANITIZER = re.compile(r"(WARNING: ThreadSanitizer|(ERROR|WARNING): (Address|Leak|Thread)Sanitizer|runtime error: )")
 
 
+# Where tests run side by side (pytest-xdist, --dist loadgroup): what shares a domain runs in one process, since starting
+# one takes long and some tests break it; what measures or fills the machine runs in another; else a file stays together.
+DOMAIN = {"domain", "exchange_peer", "lab_relay"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        group = ("domain" if DOMAIN & set(item.fixturenames) or item.path.stem in ("test_combinations", "test_auth_windows")
+                 else item.path.stem)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_configure(config):
     suppressions = f"suppressions={TOP / 'tests' / 'tsan.supp'}"
     os.environ["TSAN_OPTIONS"] = f"{suppressions}:{os.environ.get('TSAN_OPTIONS', '')}"

@@ -343,7 +343,7 @@ def test_curl(users, sink, tmp_path, mechanism):
         "--resolve", f"localhost:{relay.port}:127.0.0.1")
     got = mail_of(sink, relay)
     assert b"by curl" in got and re.search(rb"with ESMTPSA", got)
-    assert f"user=bob@example.com mechanism={mechanism}" in relay.text()
+    relay.wait_log(f"user=bob@example.com mechanism={mechanism}")
 
 
 def test_msmtp_by_scram(users, sink, tmp_path):
