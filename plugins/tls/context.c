@@ -102,7 +102,7 @@ tls_context_server(const struct tls_cfg *cfg, const struct tls_material *m,
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(ctx, context, sizeof context - 1);
 	if (cfg->tickets) {
-		(void)SSL_CTX_set_num_tickets(ctx, 1);
+		(void)SSL_CTX_set_num_tickets(ctx, 0);  /* of its own; layer.c asks for one */
 		if (cfg->shared != NULL)
 			tls_tickets_serve(&cfg->shared->tickets, ctx);
 	} else {

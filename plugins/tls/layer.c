@@ -156,6 +156,11 @@ write_plain(struct tls_layer *y)
 			room = room / (RECORD + OVERHEAD) * RECORD;
 		if (n > room)
 			n = room;
+		/* With our first bytes, not before: a write of its own would cost more than
+		 * making it. */
+		if (y->owes_ticket)
+			(void)SSL_new_session_ticket(y->ssl);
+		y->owes_ticket = false;
 		int rc = SSL_write_ex(y->ssl, io->plain_in, n, &done);
 		if (rc != 1) {
 			int why = SSL_get_error(y->ssl, rc);

@@ -182,6 +182,7 @@ tls_server_shaken(struct tls_layer *y)
 {
 	int version = SSL_version(y->ssl);
 
+	y->owes_ticket = y->tw->cfg->tickets && version >= TLS1_3_VERSION;
 	if (y->legacy && version < y->tw->cfg->minimum)
 		tls_log(y->tw, PH_WARN, "an old client at %s uses %s with %s, allowed by legacy",
 		    y->listener, tls_version_text(version), SSL_get_cipher_name(y->ssl));

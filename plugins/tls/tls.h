@@ -183,6 +183,7 @@ struct tls_layer {
 	const char *listener;
 	uint16_t their_version;         /* server: the highest that the client offered */
 	bool client, open, ended, parted, broken, legacy, is_address, unverified;
+	bool owes_ticket;               /* server: one goes out before our first bytes */
 	uint8_t n_first;
 	uint8_t first[24];              /* how the other side began */
 };
