@@ -104,12 +104,15 @@ tls_hint(const struct check_talk *t, struct ph_str problem)
 {
 	if (t->hop->tls == PH_TLS_OPPORTUNISTIC)
 		return "the policy is opportunistic: a delivery comes again in the clear";
+	/* First, for names of others follow behind it. */
+	if (str_istarts(problem, "unknown CA") || has(problem, "is self-signed"))
+		return "set tls-ca-file to the certificate of the CA that signed it";
 	if (has(problem, "expired") || has(problem, "not yet valid"))
 		return "who runs the host must renew its certificate; see this machine's clock, too";
+	if (str_istarts(problem, "the remote") && has(problem, "certificate"))
+		return "it is about the certificate that this relay shows: see tls-certificate and tls-key";
 	if (has(problem, "name") || has(problem, "match"))
 		return "write a name that stands in the certificate in hosts, or set tls-name to one";
-	if (has(problem, "issuer") || has(problem, "CA") || has(problem, "self"))
-		return "set tls-ca-file to the certificate of the CA that signed it";
 	if (has(problem, "version") || has(problem, "protocol") || has(problem, "cipher"))
 		return "the host may speak only old versions: who runs it should enable TLS 1.2; "
 		       "see tls-minimum";

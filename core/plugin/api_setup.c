@@ -58,6 +58,14 @@ ph_setup_plugin_of(const struct ph_setup *setup, const char *instance)
 	return inst != NULL && inst->plugin != NULL ? inst->plugin->name : NULL;
 }
 
+const char *
+ph_setup_listener(const struct ph_setup *setup, size_t index)
+{
+	const struct ph_sections *listen = &setup->gen->config->settings.listen;
+
+	return index < listen->n ? ((const struct listen_settings *)listen->v)[index].address : NULL;
+}
+
 void
 instance_state_dir(const struct settings *set, const char *instance, char *out, size_t n)
 {

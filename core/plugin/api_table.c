@@ -29,7 +29,7 @@ const void *const api_exported[] = {
 	F(ph_setup_config), F(ph_setup_instance), F(ph_complain), F(ph_warn), F(ph_on_decide),
 	F(ph_on_observe), F(ph_rules_relay), F(ph_rules_admission), F(ph_log), F(ph_log_worker),
 	F(ph_worker_of), F(ph_worker_config), F(ph_worker_storage), F(ph_setup_plugin_of),
-	F(ph_setup_state_dir),
+	F(ph_setup_state_dir), F(ph_setup_listener),
 	/* service.h */
 	F(ph_now), F(ph_timer_start), F(ph_timer_stop), F(ph_watch_start), F(ph_watch_events),
 	F(ph_watch_stop), F(ph_connect), F(ph_conn_write), F(ph_conn_close), F(ph_work),

@@ -68,6 +68,9 @@ PH_API void *ph_setup_config(struct ph_setup *setup);
 PH_API const char *ph_setup_instance(const struct ph_setup *setup);   /* its name in the file */
 /* The plugin of the instance of that name in the same file, NULL when there is none. */
 PH_API const char *ph_setup_plugin_of(const struct ph_setup *setup, const char *instance);
+/* The address of the file's listener of that number (from 0), as it is written there and as
+ * ph_secure_want.listener has it; NULL behind the last. */
+PH_API const char *ph_setup_listener(const struct ph_setup *setup, size_t index);
 /* setup: a directory of this instance's own inside the spool, mode 0700, made when first asked
  * for, where it may keep what must outlive a restart.  NULL: it cannot be made (complained). */
 PH_API const char *ph_setup_state_dir(struct ph_setup *setup);

@@ -30,6 +30,8 @@ static const struct ph_choice flavours[] = {
 #define OPT(field, key, ...) PH_OPT(struct windows_cfg, field, key, __VA_ARGS__)
 
 static const struct ph_option windows_options[] = {
+	OPT(server, "server", .dflt = "yes",
+	    .doc = "Whether clients may log in. With no the plugin only logs the relay in at smart hosts."),
 	OPT(ntlm_helper, "ntlm-helper", .dflt = "[ntlm_auth, --helper-protocol=squid-2.5-ntlmssp]", .max_items = 30,
 	    .doc = "Command that checks NTLM logins of clients, in the protocol of Samba's ntlm_auth. Empty: "
 	           "NTLM is not offered."),
@@ -95,9 +97,59 @@ static const struct ph_option windows_options[] = {
 
 /* --- check --- */
 
-static void
-check_command(struct ph_setup *setup, const char *option, const struct ph_strings *command)
+/* As execvp looks for it. */
+static bool
+is_program(const char *name)
 {
+	const char *path = getenv("PATH");
+	char full[4096];
+
+	if (strchr(name, '/') != NULL)
+		return access(name, X_OK) == 0;
+	for (size_t n; path != NULL && *path != '\0'; path += n + (path[n] == ':')) {
+		n = strcspn(path, ":");
+		(void)snprintf(full, sizeof full, "%.*s/%s", (int)n, path, name);
+		if (access(full, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A missing program is a warning only: it may be installed later.  Several commands are
+ * ntlm_auth by default; that it is missing is said once. */
+static void
+check_program(struct ph_setup *setup, const char *option, const char *name, bool *told)
+{
+	if (name[0] == '\0' || is_program(name))
+		return;
+	if (strcmp(name, "ntlm_auth") != 0)
+		ph_warn(setup, option, "there is no program %s that can be run: its logins will fail", name);
+	else if (!*told)
+		ph_warn(setup, option, "ntlm_auth is not on this machine: NTLM, and GSSAPI by SPNEGO, will fail; "
+		    "install the package winbind of Samba, or set the helpers to [] for Kerberos alone");
+	*told = *told || strcmp(name, "ntlm_auth") == 0;
+}
+
+static void
+check_keytab(struct ph_setup *setup, const char *option, const char *keytab)
+{
+	const char *file = keytab;
+
+	if (file != NULL && strncmp(file, "FILE:", 5) == 0)
+		file += 5;
+	if (file != NULL && file[0] == '/' && access(file, R_OK) != 0)
+		ph_warn(setup, option, "%s cannot be read: logins by Kerberos will fail", file);
+}
+
+static void
+check_command(struct ph_setup *setup, const char *option, const struct ph_strings *command, bool used,
+              bool *told)
+{
+	if (command->n > 0 && strpbrk(command->v[0], " \t") != NULL)
+		ph_complain(setup, option, "has a blank in the program's name; write a list: "
+		    "[ntlm_auth, --helper-protocol=...]");
+	else if (command->n > 0 && used)
+		check_program(setup, option, command->v[0], told);
 	for (size_t i = 0; i < command->n; i++)
 		if (command->v[i][0] == '\0')
 			ph_complain(setup, option, "has an empty word; write the program and its arguments, as "
@@ -117,13 +169,17 @@ static int
 windows_check(struct ph_setup *setup)
 {
 	const struct windows_cfg *cfg = ph_setup_config(setup);
+	bool told = false;
 
-	check_command(setup, "ntlm-helper", &cfg->ntlm_helper);
-	check_command(setup, "spnego-helper", &cfg->spnego_helper);
-	check_command(setup, "gssapi-helper", &cfg->gssapi_helper);
-	check_command(setup, "ntlm-client-helper", &cfg->ntlm_client_helper);
-	check_command(setup, "spnego-client-helper", &cfg->spnego_client_helper);
-	check_command(setup, "membership-helper", &cfg->membership_helper);
+	check_command(setup, "ntlm-helper", &cfg->ntlm_helper, cfg->server, &told);
+	check_command(setup, "spnego-helper", &cfg->spnego_helper, cfg->server, &told);
+	check_command(setup, "gssapi-helper", &cfg->gssapi_helper, true, &told);
+	check_command(setup, "ntlm-client-helper", &cfg->ntlm_client_helper, true, &told);
+	check_command(setup, "spnego-client-helper", &cfg->spnego_client_helper, true, &told);
+	check_command(setup, "membership-helper", &cfg->membership_helper,
+	    cfg->server && cfg->membership != NULL, &told);
+	check_keytab(setup, "keytab", cfg->keytab);
+	check_keytab(setup, "client-keytab", cfg->client_keytab);
 	for (size_t i = 0; i < cfg->domains.n; i++)
 		if (!identity_domain_valid(cfg->domains.v[i]))
 			ph_complain(setup, "domains", "\"%s\" is not SHORT=LONG; write for example "
@@ -198,15 +254,15 @@ windows_setup(struct ph_setup *setup)
 		    "--require-membership-of", cfg->membership);
 	if (rc == 0)
 		rc = command_make(&cfg->command[HELPER_GSSAPI], &cfg->gssapi_helper, "--keytab", cfg->keytab);
-	if (rc == 0 && cfg->ntlm_helper.n > 0) {
+	if (rc == 0 && cfg->server && cfg->ntlm_helper.n > 0) {
 		server_mechanism(m, "NTLM", cfg);
 		rc = ph_provide_mechanism(setup, m++);
 	}
-	if (rc == 0 && (cfg->spnego_helper.n > 0 || cfg->gssapi_helper.n > 0)) {
+	if (rc == 0 && cfg->server && (cfg->spnego_helper.n > 0 || cfg->gssapi_helper.n > 0)) {
 		server_mechanism(m, "GSSAPI", cfg);
 		rc = ph_provide_mechanism(setup, m++);
 	}
-	if (rc == 0 && cfg->spnego_helper.n > 0) {
+	if (rc == 0 && cfg->server && cfg->spnego_helper.n > 0) {
 		server_mechanism(m, "GSS-SPNEGO", cfg);
 		rc = ph_provide_mechanism(setup, m++);
 	}
@@ -218,7 +274,7 @@ windows_setup(struct ph_setup *setup)
 		client_mechanism(m, "GSSAPI", cfg);
 		rc = ph_provide_mechanism(setup, m++);
 	}
-	if (rc == 0)
+	if (rc == 0 && cfg->server)
 		ph_rules_admission(setup);
 	return rc;
 }

@@ -22,7 +22,7 @@ struct windows_cfg {
 	const char *membership;
 	int identity;                   /* enum identity_form */
 	struct ph_strings domains;
-	bool allow_cleartext_ntlm;
+	bool allow_cleartext_ntlm, server;
 	int flavour;                    /* of the mechanism GSSAPI, client side */
 	const char *client_keytab, *client_cache, *client_host, *client_service;
 	/* made in setup */

@@ -6,8 +6,12 @@
  * so that a name that is not there is a mistake of the file and not a
  * riddle in the log a night later.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "secrecy.h"
@@ -67,20 +71,51 @@ same_plugin(const char *a, const char *b)
 	return *a == *b;
 }
 
-static void
-check_file(struct ph_setup *setup, const char *option, const char *path)
+/* Whether a block in PEM of that sort begins in the file. */
+static bool
+holds(FILE *f, const char *sort)
 {
+	char line[128], buffer[4096];
+	bool found = false;
+
+	(void)setvbuf(f, buffer, _IOFBF, sizeof buffer);
+	while (!found && fgets(line, sizeof line, f) != NULL)
+		found = strncmp(line, "-----BEGIN ", 11) == 0 && strstr(line, sort) != NULL;
+	fclose(f);
+	ph_wipe(line, sizeof line);
+	ph_wipe(buffer, sizeof buffer);
+	return found;
+}
+
+/* What the plugin tls would find out at the first connection only. */
+static void
+check_file(struct ph_setup *setup, const char *option, const char *path, const char *sort, const char *missing)
+{
+	struct stat st;
+	FILE *f = NULL;
+	int fd;
+
 	if (path == NULL)
 		return;
-	if (path[0] != '/')
+	if (path[0] != '/') {
 		ph_complain(setup, option, "%s is not a whole path; write it from / on", path);
-	else if (access(path, R_OK) != 0)
-		ph_complain(setup, option, "%s cannot be read", path);
+		return;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		ph_complain(setup, option, "%s cannot be read: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		ph_complain(setup, option, "%s is not a file", path);
+	else if ((f = fdopen(fd, "r")) != NULL && !holds(f, sort))
+		ph_complain(setup, option, "%s holds no %s", path, missing);
+	if (f == NULL && fd >= 0)
+		close(fd);
 }
 
 static void
 check_tls(struct ph_setup *setup, const struct secrecy_cfg *cfg)
 {
+	static const char certificate[] = "certificate in PEM (BEGIN CERTIFICATE)";
 	enum secrecy_tls want = policy(cfg);
 	const char *provider = cfg->provider != NULL ? cfg->provider : "tls";
 	const char *have = ph_setup_plugin_of(setup, provider);
@@ -97,9 +132,14 @@ check_tls(struct ph_setup *setup, const struct secrecy_cfg *cfg)
 		    "say with tls-provider how its instance is called");
 	if (cfg->key != NULL && cfg->certificate == NULL)
 		ph_complain(setup, "tls-key", "is of no use without tls-certificate");
-	check_file(setup, "tls-ca-file", cfg->ca_file);
-	check_file(setup, "tls-certificate", cfg->certificate);
-	check_file(setup, "tls-key", cfg->key);
+	check_file(setup, "tls-ca-file", cfg->ca_file, "CERTIFICATE-----", certificate);
+	check_file(setup, "tls-certificate", cfg->certificate, "CERTIFICATE-----", certificate);
+	if (cfg->key != NULL)
+		check_file(setup, "tls-key", cfg->key, "PRIVATE KEY-----",
+		    "private key in PEM (BEGIN PRIVATE KEY)");
+	else if (cfg->certificate != NULL && access(cfg->certificate, R_OK) == 0)
+		check_file(setup, "tls-certificate", cfg->certificate, "PRIVATE KEY-----",
+		    "private key; set tls-key to the file of its private key");
 	if (cfg->ca_file != NULL && cfg->tls != TLS_VERIFY)
 		ph_warn(setup, "tls-ca-file", "has no effect without tls: verify");
 }

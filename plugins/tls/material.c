@@ -144,21 +144,35 @@ collect_names(struct tls_cert *c)
 	GENERAL_NAMES_free(alt);
 }
 
+static bool
+holds_key(BIO *bio)
+{
+	static const char end[] = "PRIVATE KEY-----";
+	char *bytes = NULL;
+	long n = BIO_get_mem_data(bio, &bytes);
+
+	return n > 0 && memmem(bytes, (size_t)n, end, sizeof end - 1) != NULL;
+}
+
 bool
 tls_cert_load(struct tls_cert *c, const char *certificate, const char *key,
               const char *option_certificate, const char *option_key,
               struct tls_report *r, struct tls_stamps *stamps)
 {
 	const char *key_path = key != NULL ? key : certificate;
-	BIO *bio = tls_file_open(r, option_certificate, certificate, key == NULL, stamps);
+	BIO *bio = tls_file_open(r, option_certificate, certificate, false, stamps);
+	bool alone = key == NULL && bio != NULL && !holds_key(bio);
 	bool ok = bio != NULL && read_chain(c, bio, certificate, option_certificate, r);
 
 	BIO_free(bio);
 	if (key == NULL)
 		option_key = option_certificate;
-	if (!ok)
+	if (ok && alone)
+		tls_error(r, option_certificate, "%s holds no private key; set key: to the file of its "
+		    "private key", certificate);
+	if (!ok || alone)
 		return false;
-	bio = tls_file_open(r, option_key, key_path, key != NULL, key != NULL ? stamps : NULL);
+	bio = tls_file_open(r, option_key, key_path, true, key != NULL ? stamps : NULL);
 	ok = bio != NULL && read_key(c, bio, key_path, option_key, r);
 	BIO_free(bio);
 	if (!ok)

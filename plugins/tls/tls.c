@@ -137,6 +137,23 @@ check_pairs(struct ph_setup *setup, const struct tls_cfg *cfg)
 			ph_complain(setup, "certificates", "entry %zu has no certificate", i + 1);
 }
 
+/* One that is misspelt would leave the door open that it was to close. */
+static void
+check_listener(struct ph_setup *setup, const char *option, const char *at)
+{
+	char all[300] = "";
+	const char *have;
+	size_t n = 0;
+
+	for (size_t i = 0; (have = ph_setup_listener(setup, i)) != NULL; i++) {
+		if (strcmp(have, at) == 0)
+			return;
+		if (n < sizeof all)
+			n += (size_t)snprintf(all + n, sizeof all - n, "%s%s", i > 0 ? ", " : "", have);
+	}
+	ph_complain(setup, option, "no listener has the address \"%s\"; write it as in listen: %s", at, all);
+}
+
 static void
 check_clients(struct ph_setup *setup, const struct tls_cfg *cfg)
 {
@@ -150,6 +167,8 @@ check_clients(struct ph_setup *setup, const struct tls_cfg *cfg)
 		ph_warn(setup, "client-ca-file", "is not used; set client-certificates to request or require");
 	if (!asked && cfg->client_listeners.n > 0)
 		ph_warn(setup, "client-listeners", "is not used; set client-certificates to request or require");
+	for (size_t i = 0; i < cfg->client_listeners.n; i++)
+		check_listener(setup, "client-listeners", cfg->client_listeners.v[i]);
 }
 
 static bool
@@ -172,6 +191,8 @@ check_legacy(struct ph_setup *setup, const struct tls_cfg *cfg)
 
 		if (at[0] == '\0')
 			ph_complain(setup, "legacy", "entry %zu names no listener", i + 1);
+		else
+			check_listener(setup, "legacy", at);
 		if (l[i].clients.n == 0)
 			ph_complain(setup, "legacy", "the entry for %s has no clients; name the addresses "
 			    "of the old devices", at);

@@ -222,6 +222,8 @@ def test_certificates_that_are_not_believed(check, certificates):
             o = check(f'hosts: ["[localhost]:{h.port}"]\n{trusted(certificates)}', more=TLS)
             assert o.status == UNAVAILABLE, o.steps
             assert o.verdict("tls") == "failure" and o.step("tls")["hint"]
+            hints = " ".join(s.get("hint") or "" for s in o.steps)
+            assert ("set tls-ca-file" in hints) == (which is certificates.stranger), hints
             said = " ".join(s["text"] for s in o.steps if s["step"] in ("tls", "certificate"))
             assert all(w in said for w in words), said
             assert not [s for s in h.seen if s.startswith("MAIL")]

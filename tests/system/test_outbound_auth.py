@@ -3,6 +3,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import signal
 
 import pytest
@@ -336,6 +337,58 @@ def test_check_says_what_is_missing(tmp_path):
         config.write_text(f'spool: {tmp_path}/spool\nplugins:\n  - smarthost:\n      hosts: ["127.0.0.1"]\n      {option}\n')
         r = posthouse("check", "-c", config, "--plugin-dir", PLUGINS, check=False)
         assert r.returncode != 0 and words in r.stdout + r.stderr, (option, r.stdout, r.stderr)
+
+
+def complaints(tmp_path, plugins):
+    from conftest import PLUGINS
+    config = tmp_path / "c.yaml"
+    config.write_text(f"spool: {tmp_path}/spool\nplugins:\n{plugins}")
+    r = posthouse("check", "-c", config, "--plugin-dir", PLUGINS, check=False)
+    return r.returncode, r.stdout + r.stderr
+
+
+def test_check_reads_the_files_of_tls(tmp_path, certificates):
+    cert, key = certificates.client.cert, certificates.client.key
+    odd = tmp_path / "odd.pem"
+    odd.write_text("no PEM\n")
+    both = tmp_path / "both.pem"
+    both.write_text(cert.read_text() + key.read_text())
+    for options, words in ((f"tls-certificate: {cert}\n      tls-key: {key}", None), (f"tls-certificate: {both}", None),
+                           (f"tls-certificate: {cert}", "tls-certificate: .*holds no private key; set tls-key"),
+                           (f"tls-certificate: {odd}\n      tls-key: {key}", "tls-certificate: .*holds no certificate"),
+                           (f"tls-certificate: {cert}\n      tls-key: {odd}", "tls-key: .*holds no private key"),
+                           (f"tls: verify\n      tls-ca-file: {odd}", "tls-ca-file: .*holds no certificate"),
+                           (f"tls: verify\n      tls-ca-file: {tmp_path}", "tls-ca-file: .*is not a file"),
+                           (f"tls: verify\n      tls-ca-file: {tmp_path}/none", "tls-ca-file: .*cannot be read: No such file")):
+        status, text = complaints(tmp_path, '  - auth-anonymous\n  - tls\n  - smarthost:\n      hosts: ["127.0.0.1"]\n      ' + options + "\n")
+        assert (status == 0) == (words is None), (options, text)
+        assert words is None or re.search("error: plugins.smarthost." + words, text), (options, text)
+
+
+def test_check_looks_for_the_helpers_of_windows(tmp_path):
+    def windows(options):
+        return complaints(tmp_path, f'  - auth-windows: {{ {options} }}\n  - relay-access: {{ authenticated: yes }}\n'
+                          '  - smarthost: { hosts: ["127.0.0.1"] }\n')
+    status, text = windows("ntlm-helper: [/none/ntlm], client-keytab: /none/keytab")
+    assert status == 0 and "there is no program /none/ntlm" in text and "/none/keytab cannot be read" in text, text
+    status, text = windows('ntlm-helper: "ntlm_auth --helper-protocol=x"')
+    assert status == 78 and "write a list: [ntlm_auth, --helper-protocol=...]" in text, text
+    status, text = windows("server: no, ntlm-helper: [/none/ntlm]")
+    assert "/none/ntlm" not in text, text
+
+
+def test_windows_for_smart_hosts_only_offers_no_login(start):
+    for server in ("yes", "no"):
+        r = start.relay("127.0.0.1:1", plugins=f"""\
+  - auth-anonymous
+  - auth-windows: {{ server: {server}, allow-cleartext-ntlm: yes }}
+  - relay-access: {{ allow: [127.0.0.0/8] }}
+  - smarthost: {{ hosts: ["127.0.0.1:1"] }}
+""")
+        with r.smtp() as c:
+            c.ehlo()
+            assert c.has_extn("auth") == (server == "yes")
+        r.stop()
 
 
 # --- others ---

@@ -459,6 +459,10 @@ def test_mistakes_are_found_by_check(start, certificates):
         (f"{good}\n{legacy % '[::/0]'}".replace("[::/0]", '["::/0"]'), "error: plugins.tls.legacy: .*lets everybody use old versions"),
         (f"{good}\n{legacy % '[]'}", "error: plugins.tls.legacy: .*has no clients"),
         (f"{good}\n      client-certificates: require", "error: plugins.tls.client-certificates: needs client-ca-file"),
+        (f"{good}\n{legacy % '[10.0.0.0/8]'}", r'error: plugins.tls.legacy: no listener has the address "\*:25"; .*: 127.0.0.1:25'),
+        (f"{good}\n      client-certificates: require\n      client-ca-file: {certificates.ca.cert}\n      client-listeners: ['0.0.0.0:25']",
+         r'error: plugins.tls.client-listeners: no listener has the address "0.0.0.0:25"; .*: 127.0.0.1:25'),
+        (f"certificate: {certificates.ca.cert}", "error: plugins.tls.certificate: .*holds no private key; set key: to"),
         (f"key: {certificates.server.key}", "error: plugins.tls.key: is given without certificate"),
     )
     for i, (options, wanted) in enumerate(cases):
@@ -468,3 +472,4 @@ def test_mistakes_are_found_by_check(start, certificates):
         text = got.stdout + got.stderr
         assert re.search(wanted, text), (options, text)
         assert (got.returncode == 0) == ("warning" in wanted), (options, text)
+        assert "key" in wanted or "everybody may read" not in text, text
