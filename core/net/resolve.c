@@ -5,6 +5,7 @@
  * needs it: a relay whose smart hosts are written as addresses never pays
  * for it.  Answers are handed out from a note, never from inside libunbound.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,7 +363,11 @@ resolver_open(struct resolver *r)
 {
 	if (r->ub != NULL)
 		return true;
+	/* The library sets itself up in the first call, and not safely for two threads at once. */
+	static pthread_mutex_t creating = PTHREAD_MUTEX_INITIALIZER;
+	pthread_mutex_lock(&creating);
 	struct ub_ctx *ub = ub_ctx_create();
+	pthread_mutex_unlock(&creating);
 	if (ub == NULL)
 		return false;
 	/* A name server on this machine is common, and names under .test may be real inside
