@@ -73,6 +73,7 @@ def test_greetings_alone_in_the_clear(relays):
     assert got["messages"] == got["connections"] > 5
 
 
+@pytest.mark.figures
 def test_idle_sessions_are_past_the_handshake(relays):
     got = bench(relays().port, *TLS, "--sessions", 0, "--connections-idle", 70, "--duration", "2s")
     assert (got["handshakes"], got["idle"], got["idle_lost"]) == (70, 70, 0)

@@ -851,7 +851,7 @@ mistakes_in_files_are_told_apart(void **state)
 		{ "text.pem", "mx.key", NULL, "text.pem holds no certificate in PEM" },
 		{ "damaged.pem", "mx.key", NULL, "damaged.pem: the certificate is damaged" },
 		{ "mx.pem", "text.pem", NULL, "text.pem holds no private key in PEM" },
-		{ "mx.pem", NULL, NULL, "mx.pem holds no private key in PEM" },
+		{ "mx.pem", NULL, NULL, "mx.pem holds no private key; set key:" },
 		{ "mx.pem", "second.key", NULL, "second.key does not belong to the certificate" },
 		{ "weak.pem", "weak.key", NULL, "OpenSSL refuses the certificate: ee key too small" },
 		{ ".", "mx.key", NULL, "is not a file" },
