@@ -15,13 +15,6 @@
 
 #include "tls.h"
 
-static void
-keep_first(struct tls_report *r, const char *fmt, va_list ap)
-{
-	if (r->first[0] == '\0')
-		(void)vsnprintf(r->first, sizeof r->first, fmt, ap);    /* a longer one is cut */
-}
-
 void
 tls_error(struct tls_report *r, const char *option, const char *fmt, ...)
 {
@@ -30,13 +23,12 @@ tls_error(struct tls_report *r, const char *option, const char *fmt, ...)
 
 	r->errors++;
 	va_start(ap, fmt);
-	if (r->setup == NULL) {
-		keep_first(r, fmt, ap);
-	} else {
-		(void)vsnprintf(text, sizeof text, fmt, ap);
-		ph_complain(r->setup, option, "%s", text);
-	}
+	(void)vsnprintf(text, sizeof text, fmt, ap);    /* a longer one is cut */
 	va_end(ap);
+	if (r->setup != NULL)
+		ph_complain(r->setup, option, "%s", text);
+	else if (r->first[0] == '\0')
+		memcpy(r->first, text, sizeof r->first);
 }
 
 void
