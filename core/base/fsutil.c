@@ -4,11 +4,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -182,4 +185,29 @@ fs_untrusted(const char *path, uid_t uid, char *why, size_t n)
 	bad = untrusted_chain(real, uid, true, why, n);
 	free(real);
 	return bad;
+}
+
+/* A child asks as that account, so that groups, directories and ACLs count as
+ * they will.  Between fork and _exit there are system calls only. */
+bool
+fs_readable_by(const char *path, const char *user)
+{
+	const struct passwd *pw = geteuid() == 0 ? getpwnam(user) : NULL;
+	gid_t groups[256];
+	int n = sizeof groups / sizeof groups[0], status = 0;
+	pid_t pid;
+
+	if (pw == NULL || pw->pw_uid == 0 || getgrouplist(user, pw->pw_gid, groups, &n) < 0)
+		return true;
+	pid = fork();
+	if (pid == 0) {
+		if (setgroups((size_t)n, groups) != 0 || setgid(pw->pw_gid) != 0 ||
+		    setuid(pw->pw_uid) != 0)
+			_exit(0);
+		_exit(access(path, R_OK) == 0 ? 0 : 1);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return true;
+	return pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == 0;
 }

@@ -53,7 +53,8 @@ main(int argc, char **argv)
 			return cmds[i].run(argc - 1, argv + 1);
 	if (plugin_command(argc - 1, argv + 1, &status))
 		return status;
-	fprintf(stderr, "posthouse: there is no command \"%s\"\n\n", argv[1]);
+	fprintf(stderr, "posthouse: there is no command \"%s\" (plugins may add commands; "
+	    "--plugin-dir says where they are)\n\n", argv[1]);
 	usage(stderr);
 	return EX_USAGE;
 }

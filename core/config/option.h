@@ -14,6 +14,9 @@
  * taken for a list of one. */
 unsigned option_apply(const struct ph_option *rows, const struct node *node, const char *path,
                       void *out, struct arena *arena, struct diags *d);
+/* Warns of secrets' files that the account user, whom root goes on as, cannot read again. */
+void option_warn_unreadable(const struct ph_option *rows, const struct node *map, const char *path,
+                            const char *user, struct arena *arena, struct diags *d);
 /* Wipes secrets. */
 void option_wipe(const struct ph_option *rows, void *out);
 /* Where an option was written (or the node itself when it was not). */

@@ -105,6 +105,13 @@ check_bounds(struct option_run *run, const struct ph_option *row, const struct n
 	diag_hint(run->d, g, "%s", bounds(run, row, false));
 }
 
+/* A number is not a misspelt one: TLS 1.4 is not meant for 1.0. */
+static bool
+is_digit_first(struct ph_str s)
+{
+	return s.n > 0 && s.p[0] >= '0' && s.p[0] <= '9';
+}
+
 static void
 read_choice(struct option_run *run, const struct ph_option *row, const struct node *n, int *out)
 {
@@ -122,7 +129,7 @@ read_choice(struct option_run *run, const struct ph_option *row, const struct no
 			return;
 		}
 		d = str_distance(n->text, str_of(c->name), best);
-		if (d < best && d < n->text.n) {
+		if (d < best && d < n->text.n && !is_digit_first(n->text)) {
 			best = d;
 			near = c->name;
 		}
@@ -181,14 +188,72 @@ secret_file(struct option_run *run, const struct node *n, const char *path, stru
 		struct diag *g = option_error(run, n->place, "%s: %s", path,
 		    rc == PH_ELIMIT ? "larger than 64 KiB" : ph_strerror(rc));
 
-		diag_hint(run->d, g, "the value is the name of a file that holds the secret, or "
-		    "credential:NAME, or env:NAME");
+		if (rc == -EACCES || rc == -EPERM)
+			diag_hint(run->d, g, "see the file's owner and mode, and those of its "
+			    "directories");
+		else
+			diag_hint(run->d, g, "the value is the name of a file that holds the secret, or "
+			    "credential:NAME, or env:NAME");
 		return;
 	}
 	if (str_starts(n->text, "credential:") || stat(path, &st) != 0 || !(st.st_mode & S_IROTH))
 		return;
 	diag_hint(run->d, option_complain(run, DIAG_WARNING, n->place, "everybody may read %s", path),
 	    "chmod o-r %s", path);
+}
+
+static void
+warn_unreadable(struct option_run *run, const struct node *n, const char *user)
+{
+	size_t errors = run->d->errors;
+	const char *path = NULL;
+	struct diag *g;
+
+	if (n->kind == NODE_SCALAR && n->text.n > 0 && !str_starts(n->text, "env:") &&
+	    memchr(n->text.p, '\0', n->text.n) == NULL)
+		path = secret_path(run, n);
+	if (path == NULL || run->d->errors != errors || fs_readable_by(path, user))
+		return;
+	g = option_complain(run, DIAG_WARNING, n->place, "%s cannot be read by the user %s, so a "
+	    "reload would fail", path, user);
+	if (str_starts(n->text, "credential:"))
+		diag_hint(run->d, g, "write User=%s in the systemd unit", user);
+	else
+		diag_hint(run->d, g, "chown %s %s", user, path);
+}
+
+static void
+warn_rows(struct option_run *run, const struct ph_option *rows, const struct node *map,
+          const char *user)
+{
+	if (rows == NULL || map == NULL || map->kind != NODE_MAP)
+		return;
+	for (const struct node *n = map->first; n != NULL; n = n->next) {
+		struct option_path here = { run->path, NULL };
+		struct option_run inner = { run->arena, run->d, &here };
+		const struct ph_option *row = rows;
+
+		while (row->type != PH_T_END && !str_is(n->key, row->name))
+			row++;
+		here.name = row->name;
+		if (row->type == PH_T_SECRET)
+			warn_unreadable(&inner, n, user);
+		else if (row->type == PH_T_SECTION)
+			warn_rows(&inner, row->rows, n, user);
+		else if (row->type == PH_T_SECTIONS && n->kind == NODE_LIST)
+			for (const struct node *item = n->first; item != NULL; item = item->next)
+				warn_rows(&inner, row->rows, item, user);
+	}
+}
+
+void
+option_warn_unreadable(const struct ph_option *rows, const struct node *map, const char *path,
+                       const char *user, struct arena *arena, struct diags *d)
+{
+	struct option_path top = { NULL, path };
+	struct option_run run = { arena, d, &top };
+
+	warn_rows(&run, rows, map, user);
 }
 
 /* The last line end belongs to the editor, not to the secret. */

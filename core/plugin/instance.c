@@ -47,6 +47,7 @@ instance_load(struct instance *inst, const struct plugin_entry *e, const char *d
 {
 	char *name = arena_strndup(&config->arena, e->plugin.p, e->plugin.n);
 	const char *path;
+	unsigned errors;
 
 	inst->entry = e;
 	inst->name = arena_strndup(&config->arena, e->instance.p, e->instance.n);
@@ -63,7 +64,11 @@ instance_load(struct instance *inst, const struct plugin_entry *e, const char *d
 		diag_add(d, DIAG_ERROR, e->place, path, "no memory for its configuration");
 		return 1;
 	}
-	return option_apply(rows_of(inst), e->options, path, inst->config, &config->arena, d);
+	errors = option_apply(rows_of(inst), e->options, path, inst->config, &config->arena, d);
+	if (errors == 0 && config->settings.user != NULL && config->settings.user[0] != '\0')
+		option_warn_unreadable(rows_of(inst), e->options, path, config->settings.user,
+		    &config->arena, d);
+	return errors;
 }
 
 /* Runs one phase; an error code without a complaint becomes one. */

@@ -240,23 +240,36 @@ put_aside(struct queue *q, struct site *s)
 	}
 }
 
+/* The mail that waits for it: what is in line, what others have out, and the
+ * message of this lease, which is in neither while its result is judged. */
+static int64_t
+site_waiting(const struct site *s, const struct lease *l, const struct job *job)
+{
+	bool back = job->result != JOB_TRIED && !l->e->kill && !l->e->held;
+
+	return (int64_t)s->nready + (int64_t)s->leases + (back ? 1 : 0);
+}
+
 /* Once for each time it is suspended, however often it is probed. */
 static void
-alarm_about(struct site *s, enum job_login login)
+alarm_about(struct site *s, enum job_login login, int64_t waiting)
 {
 	bool refused = login == JOB_LOGIN_REFUSED;
 
 	s->alarmed = true;
 	log_event(PH_ERROR, NULL, refused ? "site.login-refused" : "site.login-failed",
 	    LOG_C("site", site_name(s)), LOG_C("login", s->info != NULL ? s->info->login : ""),
-	    LOG_I("waiting", s->nready), LOG_C("why", s->why),
+	    LOG_I("waiting", waiting), LOG_C("why", s->why),
 	    LOG_C("note", refused ? "its mail is kept; set the login right and reload"
 	                          : "its mail is kept and goes out once a login succeeds"));
 }
 
 static void
-site_suspend(struct queue *q, struct site *s, struct ph_str why, enum job_login login)
+site_suspend(struct queue *q, struct lease *l, const struct job *job, enum job_login login)
 {
+	struct site *s = l->site;
+	struct ph_str why = job->why;
+	int64_t waiting = site_waiting(s, l, job);
 	bool probed = s->suspended;
 
 	if (why.n == 0)
@@ -276,27 +289,28 @@ site_suspend(struct queue *q, struct site *s, struct ph_str why, enum job_login 
 		site_gate(s);
 		list_del(&s->turn);
 		log_event(PH_WARN, NULL, "site.suspended", LOG_C("site", site_name(s)),
-		    LOG_I("waiting", s->nready), LOG_I("probe-ms", s->probe_at - q->now),
+		    LOG_I("waiting", waiting), LOG_I("probe-ms", s->probe_at - q->now),
 		    LOG_C("why", s->why));
 		put_aside(q, s);
 	}
 	s->login = login;
 	if (login != JOB_LOGIN_FINE && !s->alarmed)
-		alarm_about(s, login);
+		alarm_about(s, login, waiting);
 	site_timer(s);
 }
 
 static void
-site_resume(struct queue *q, struct site *s)
+site_resume(struct lease *l, const struct job *job)
 {
+	struct site *s = l->site;
+
 	s->suspended = s->alarmed = s->probe_again = false;
 	s->login = JOB_LOGIN_FINE;
 	s->probe_step = 0;
 	s->epoch++;
 	site_gate(s);
 	log_event(PH_INFO, NULL, "site.resumed", LOG_C("site", site_name(s)),
-	    LOG_I("waiting", s->nready));
-	(void)q;
+	    LOG_I("waiting", site_waiting(s, l, job)));
 	site_timer(s);
 	site_wake(s);
 }
@@ -325,13 +339,13 @@ site_verdict(struct queue *q, struct lease *l, const struct job *job)
 			s->route_cap *= 2;      /* others of this hash may go elsewhere too */
 	} else if (job->site_login != JOB_LOGIN_FINE) {
 		if (s->suspended ? l->probe : l->epoch == s->epoch)
-			site_suspend(q, s, job->why, job->site_login);
+			site_suspend(q, l, job, job->site_login);
 	} else if (job->site_ok) {
 		w->last_ok = q->now;
 		w->paused = 0;
 		/* What was on its way when a login was refused says nothing of the next one. */
 		if (s->suspended && (s->login == JOB_LOGIN_FINE || l->probe))
-			site_resume(q, s);
+			site_resume(l, job);
 	} else if (job->result == JOB_SITE_DOWN) {
 		if (s->suspended ? l->probe : l->epoch == s->epoch) {
 			if (!s->suspended && others_succeed(q, s, job->worker)) {
@@ -339,7 +353,7 @@ site_verdict(struct queue *q, struct lease *l, const struct job *job)
 				log_event(PH_INFO, NULL, "site.paused", LOG_C("site", site_name(s)),
 				    LOG_I("worker", job->worker), LOG_S("why", job->why));
 			} else {
-				site_suspend(q, s, job->why, JOB_LOGIN_FINE);
+				site_suspend(q, l, job, JOB_LOGIN_FINE);
 			}
 		}
 	} else if (l->probe && s->suspended) {

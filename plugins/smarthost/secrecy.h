@@ -61,7 +61,7 @@ void secrecy_fill(
 	    .doc = "Instance of a plugin that does the login, when it is not named auth-basic, " \
 	           "auth-windows or auth-oauth2."), \
 	PH_OPT(T, s.username, "username", \
-	    .doc = "Name to log in with, as the host knows it: relay@example.com, or DOMAIN\\\\name " \
+	    .doc = "Name to log in with, as the host knows it: relay@example.com, or DOMAIN\\name " \
 	           "for auth: windows."), \
 	PH_OPT(T, s.password, "password-file", \
 	    .doc = "File with the password for auth: basic and windows, or credential:NAME, or " \

@@ -395,6 +395,7 @@ refused_login_is_an_alarm_once(void **state)
 		(void)sim_next(s, 10 * MIN_MS);
 	}
 	assert_int_equal(sim_count_logged(s, "event=site.login-refused"), 1);
+	assert_int_equal(sim_count_logged(s, " waiting=10 "), 2);      /* site.suspended, too */
 	/* a reload, perhaps with a new password: tried at once, and told of anew */
 	queue_rerouted(s->q);
 	sim_run(s);
@@ -424,6 +425,7 @@ refused_login_is_an_alarm_once(void **state)
 		}
 	}
 	assert_int_equal(sim_count_logged(s, "event=site.resumed"), 1);
+	assert_int_equal(sim_count_logged(s, "event=site.resumed site=hub waiting=9\n"), 1);
 	assert_int_equal(sim_counts(s).messages, 0);
 	assert_int_equal(s->appended, 0);
 	site_info_unref(&site);
