@@ -44,14 +44,14 @@ def pytest_configure(config):
 
 
 def until(what, check, limit=PATIENCE, every=0.02):
-    """Waits until check() is true and returns what it returned."""
+    """Waits until check() is true and returns what it returned. what: text, or a function that makes it when it is too late."""
     end = time.monotonic() + limit
     while True:
         got = check()
         if got:
             return got
         if time.monotonic() > end:
-            pytest.fail(f"waited {limit} s for {what}")
+            pytest.fail(f"waited {limit} s for {what() if callable(what) else what}")
         time.sleep(every)
 
 
@@ -197,7 +197,9 @@ spool: {self.spool}
         return int(self.queue_json("count")[0]["messages"])
 
     def until_empty(self, limit=PATIENCE):
-        until("an empty queue", lambda: self.count() == 0, limit, 0.1)
+        def what():
+            return f"an empty queue; in it:\n{self.queue('list').stdout[:3000]}\nthe end of the log:\n{self.text()[-3000:]}"
+        until(what, lambda: self.count() == 0, limit, 0.1)
 
     def smtp(self):
         return smtplib.SMTP("127.0.0.1", self.port, timeout=PATIENCE)

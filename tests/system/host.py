@@ -17,6 +17,7 @@ class Host:
         self.replies, self.implicit, self.login, self.name = replies or {}, implicit, login, name
         self.login_only_in_tls = login_only_in_tls
         self.seen, self.mail, self.peers, self.handshakes = [], [], [], 0
+        self.open, self.lock = 0, threading.Lock()      # connections now
         self.context = None
         if certificate is not None:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -54,7 +55,12 @@ class Host:
                 s, _ = self.s.accept()
             except OSError:
                 return
+            self.count(1)
             threading.Thread(target=self.serve, args=(s,), daemon=True).start()
+
+    def count(self, n):
+        with self.lock:
+            self.open += n
 
     def serve(self, s):
         s.settimeout(60)
@@ -64,6 +70,7 @@ class Host:
             pass
         finally:
             s.close()
+            self.count(-1)
 
     def secure(self, s):
         s = self.context.wrap_socket(s, server_side=True)

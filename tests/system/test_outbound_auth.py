@@ -200,7 +200,7 @@ def test_refused_login_keeps_the_mail_until_the_password_is_right(at, host):
     kept_secret(relay)
     # the password is changed on both sides, and told by a reload
     h.password("new-word")
-    until("no connection", lambda: h.seen[-1] == "QUIT")
+    until("no connection", lambda: h.open == 0)
     send(relay, n=5)
     until("the second alarm", lambda: relay.text().count(ALARM) == 2)
     until("it waits for long", lambda: "probe" in relay.queue("show", relay.queue_json("list")[0]["id"]).stdout)
