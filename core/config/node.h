@@ -15,6 +15,7 @@ struct node {
 	struct diag_place place;
 	struct ph_str text;             /* SCALAR */
 	bool quoted;                    /* "null", "yes" in quotes are text */
+	bool escapes;                   /* in double quotes, where \ means something */
 	struct node *first, *next;      /* children; siblings */
 	struct ph_str key;              /* in a MAP: key and its place */
 	struct diag_place key_place;

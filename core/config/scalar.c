@@ -301,6 +301,50 @@ read_secret(struct option_run *run, const struct node *n, struct ph_secret *out)
 	buf_free(&held);
 }
 
+/* --- what double quotes do to a backslash --- */
+
+/* YAML 1.2.2 5.7: what stands behind the backslash when nobody meant a character that cannot be
+ * seen, and what it makes.  The last four are not of ASCII: their bytes in UTF-8. */
+static const struct { const char *bytes, *escape, *name; } escapes[] = {
+	{ "\a", "a", "a bell" }, { "\b", "b", "a backspace" }, { "\t", "t", "a tab" },
+	{ "\n", "n", "a line end" }, { "\v", "v", "a vertical tab" }, { "\f", "f", "a form feed" },
+	{ "\r", "r", "a carriage return" }, { "\x1b", "e", "an escape character" },
+	{ "\xC2\x85", "N", "a line end" }, { "\xC2\xA0", "_", "a space that does not break" },
+	{ "\xE2\x80\xA8", "L", "a line end" }, { "\xE2\x80\xA9", "P", "the end of a paragraph" },
+};
+
+/* A name like LAB\relay, a path of Windows: in double quotes its backslash is gone, and what
+ * follows has become something else.  Text over several lines is written as a block. */
+static bool
+escape_slipped(struct option_run *run, const struct ph_option *row, const struct node *n)
+{
+	struct diag *g;
+
+	if (!n->escapes || (row->type != PH_T_STRING && row->type != PH_T_STRINGS &&
+	    row->type != PH_T_SECRET))
+		return false;
+	for (size_t at = 0; at < n->text.n; at++) {
+		struct ph_str rest = str_skip(n->text, at);
+		unsigned char c = (unsigned char)rest.p[0];
+
+		for (size_t i = 0; i < sizeof escapes / sizeof escapes[0]; i++) {
+			if (!str_starts(rest, escapes[i].bytes))
+				continue;
+			g = option_error(run, n->place, "holds %s, which is what \\%s means in double "
+			    "quotes", escapes[i].name, escapes[i].escape);
+			diag_hint(run->d, g, "write it in single quotes, where a backslash is one, or "
+			    "write \\\\ for it");
+			return true;
+		}
+		if (c < 0x20 || c == 0x7f) {
+			g = option_error(run, n->place, "holds the control character %d", c);
+			diag_hint(run->d, g, "write a backslash as \\\\, or the text in single quotes");
+			return true;
+		}
+	}
+	return false;
+}
+
 /* --- one value --- */
 
 static void
@@ -372,5 +416,6 @@ option_scalar(struct option_run *run, const struct ph_option *row, const struct 
 		option_error(run, n->place, "a NUL byte cannot be part of a value");
 		return;
 	}
-	read_text(run, row, n, out);
+	if (!escape_slipped(run, row, n))
+		read_text(run, row, n, out);
 }

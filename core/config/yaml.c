@@ -215,6 +215,7 @@ read_scalar(struct yaml_reader *r, const yaml_event_t *ev)
 		return;
 	refuse_tag(r, ev->data.scalar.tag, at);
 	n->quoted = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+	n->escapes = ev->data.scalar.style == YAML_DOUBLE_QUOTED_SCALAR_STYLE;
 	if (!n->quoted && is_null(text)) {
 		n->kind = NODE_NULL;
 		if (text.n == 0 && n->key.p != NULL)
