@@ -269,7 +269,7 @@ config_finish(struct config_file *c, struct diags *d, size_t errors)
 	(void)option_apply(settings_rows, top, "", &c->settings, &c->arena, d); /* counted in d */
 	settings_check(&c->settings, top, d);
 	c->mistaken = d->errors != errors;
-	if (!c->mistaken)
+	if (c->settings.spool != NULL)
 		fill_in(c);
 	else if (c->settings.plugin_dir == NULL)
 		c->settings.plugin_dir = PH_PLUGIN_DIR;

@@ -127,7 +127,8 @@ complain_v(struct ph_setup *s, enum diag_severity sev, const char *option, const
 {
 	const struct plugin_entry *e = s->inst->entry;
 	struct diag_place place = e->place;
-	char text[1024];
+	char text[1024], *hint;
+	struct diag *g;
 
 	(void)vsnprintf(text, sizeof text, fmt, ap);    /* a longer text is cut */
 	if (sev == DIAG_ERROR)
@@ -139,12 +140,13 @@ complain_v(struct ph_setup *s, enum diag_severity sev, const char *option, const
 	}
 	if (option != NULL && e->options != NULL)
 		place = option_place(e->options, option);
-	if (option != NULL)
-		diag_add(s->d, sev, place, arena_printf(&s->d->arena, "plugins.%s.%s",
-		    s->inst->name, option), "%s", text);
-	else
-		diag_add(s->d, sev, place, arena_printf(&s->d->arena, "plugins.%s",
-		    s->inst->name), "%s", text);
+	hint = strchr(text, '\n');
+	if (hint != NULL)
+		*hint++ = '\0';
+	g = diag_add(s->d, sev, place, arena_printf(&s->d->arena, "plugins.%s%s%s", s->inst->name,
+	    option != NULL ? "." : "", option != NULL ? option : ""), "%s", text);
+	if (hint != NULL)
+		diag_hint(s->d, g, "%s", hint);
 }
 
 void
@@ -234,4 +236,27 @@ ph_rules_admission(struct ph_setup *setup)
 {
 	if (setup->phase == SETUP_SETUP)
 		setup->gen->admission_ruled = true;
+}
+
+static void
+expect(struct ph_setup *s, struct expected e)
+{
+	struct expected_list *l = &s->gen->expected;
+
+	if (s->phase != SETUP_SETUP)
+		return;
+	l->v = mem_realloc(l->v, (l->n + 1) * sizeof *l->v);
+	l->v[l->n++] = e;
+}
+
+void
+ph_expects_certificates(struct ph_setup *setup, const char *option)
+{
+	expect(setup, (struct expected){ .inst = setup->inst, .option = option });
+}
+
+void
+ph_expects_hop(struct ph_setup *setup, const struct ph_next_hop *hop)
+{
+	expect(setup, (struct expected){ .inst = setup->inst, .hop = hop });
 }

@@ -29,14 +29,14 @@ const void *const api_exported[] = {
 	F(ph_setup_config), F(ph_setup_instance), F(ph_complain), F(ph_warn), F(ph_on_decide),
 	F(ph_on_observe), F(ph_rules_relay), F(ph_rules_admission), F(ph_log), F(ph_log_worker),
 	F(ph_worker_of), F(ph_worker_config), F(ph_worker_storage), F(ph_setup_plugin_of),
-	F(ph_setup_state_dir), F(ph_setup_listener),
+	F(ph_setup_state_dir), F(ph_setup_listener), F(ph_expects_certificates),
 	/* service.h */
 	F(ph_now), F(ph_timer_start), F(ph_timer_stop), F(ph_watch_start), F(ph_watch_events),
 	F(ph_watch_stop), F(ph_connect), F(ph_conn_write), F(ph_conn_close), F(ph_work),
 	F(ph_helpers_open), F(ph_helpers_close), F(ph_lease_begin), F(ph_lease_ask),
 	F(ph_lease_end), F(ph_base64_encode), F(ph_base64_decode), F(ph_wipe),
 	/* provider.h */
-	F(ph_route_sender), F(ph_route_rcpt_count), F(ph_route_rcpt), F(ph_route_rcpt_domain),
+	F(ph_expects_hop), F(ph_route_sender), F(ph_route_rcpt_count), F(ph_route_rcpt), F(ph_route_rcpt_domain),
 	F(ph_route_to), F(ph_route_fail), F(ph_route_defer), F(ph_route_done), F(ph_route_ticket),
 	F(ph_route_config), F(ph_route_worker_data), F(ph_provide_router), F(ph_provide_secure),
 	F(ph_sasl_input), F(ph_sasl_has_initial), F(ph_sasl_output), F(ph_sasl_identity),

@@ -22,6 +22,8 @@ lists_free(struct generation *g)
 	free(g->secures.v);
 	free(g->mechanisms.v);
 	free(g->checkers.v);
+	free(g->expected.v);
+	g->expected = (struct expected_list){ NULL, 0 };
 	g->routers = g->secures = g->mechanisms = g->checkers = (struct provided_list){ NULL, 0 };
 }
 
@@ -48,6 +50,42 @@ generation_instance(const struct generation *g, const char *name)
 	return NULL;
 }
 
+/* As before setup. */
+static void
+take_down(struct generation *g)
+{
+	for (size_t i = g->ninstances; i-- > 0;)
+		instance_teardown(g, &g->instances[i]);
+	lists_free(g);
+	g->relay_ruled = g->admission_ruled = false;
+}
+
+/* Those with mistakes are left out. */
+static unsigned
+set_up(struct generation *g, struct diags *d)
+{
+	unsigned errors = 0;
+
+	for (size_t i = 0; i < g->ninstances; i++) {
+		struct instance *inst = &g->instances[i];
+
+		if (inst->wrong == 0)
+			errors += inst->wrong = instance_setup(g, inst, d);
+	}
+	return errors + demand_check(g, d);
+}
+
+/* It will not be used, but what the others would have said may be heard now. */
+static void
+rehearse_the_rest(struct generation *g, struct diags *d)
+{
+	if (g->config->settings.spool == NULL)
+		return;
+	g->rehearsal = true;
+	(void)set_up(g, d);     /* counted in d */
+	take_down(g);
+	g->rehearsal = false;
+}
 
 struct generation *
 generation_check(struct config_file *config, struct diags *d)
@@ -70,35 +108,24 @@ generation_check(struct config_file *config, struct diags *d)
 	 * or after its own */
 	for (size_t i = 0; i < g->ninstances; i++)
 		if (g->instances[i].wrong == 0)
-			errors += instance_check(g, &g->instances[i], d);
+			errors += g->instances[i].wrong = instance_check(g, &g->instances[i], d);
 	if (errors == 0)
 		errors = slots_lay_out(g, d);
+	if (errors > 0 || config->mistaken)
+		rehearse_the_rest(g, d);
 	if (errors > 0)
 		generation_free_unset(&g);
 	return g;
 }
 
-/* As before setup. */
-static void
-take_down(struct generation *g)
-{
-	for (size_t i = g->ninstances; i-- > 0;)
-		instance_teardown(g, &g->instances[i]);
-	lists_free(g);
-	g->relay_ruled = g->admission_ruled = false;
-}
-
 int
 generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main, struct diags *d)
 {
-	unsigned errors = 0;
+	unsigned errors;
 
 	g->number = number;
 	g->main = main;
-	for (size_t i = 0; i < g->ninstances; i++)
-		errors += instance_setup(g, &g->instances[i], d);
-	if (errors == 0)
-		errors = demand_check(g, d);
+	errors = set_up(g, d);
 	if (errors == 0)
 		return 0;
 	take_down(g);

@@ -22,7 +22,7 @@ struct instance {
 	size_t index;
 	void *config;                   /* pages of its own, read-only after setup */
 	size_t config_pages;            /* bytes mapped */
-	unsigned wrong;                 /* options that could not be read */
+	unsigned wrong;                 /* mistakes: in its options, or told by check or setup */
 	bool fail_continue, set_up;
 	size_t session_off, txn_off;    /* of its slots; (size_t)-1 none */
 };
@@ -31,6 +31,9 @@ struct hook_entry { struct instance *inst; ph_decide_fn decide; ph_observe_fn ob
 struct hook_list { struct hook_entry *v; size_t n; };
 struct provided { struct instance *inst; const void *ops; };   /* ops: ph_router, ph_secure, ... */
 struct provided_list { struct provided *v; size_t n; };
+/* What an instance counts on others for: towards hop, or certificates of clients when it is NULL. */
+struct expected { struct instance *inst; const struct ph_next_hop *hop; const char *option; };
+struct expected_list { struct expected *v; size_t n; };
 
 struct generation {
 	_Atomic unsigned refs;
@@ -40,6 +43,7 @@ struct generation {
 	struct instance *instances; size_t ninstances;
 	struct hook_list hooks[PH_HOOK_COUNT];
 	struct provided_list routers, secures, mechanisms, checkers;
+	struct expected_list expected;
 	size_t session_size, txn_size;  /* of all slots */
 	struct instance **scoped; size_t nscoped;       /* those with session or transaction functions */
 	bool relay_ruled, admission_ruled;
@@ -52,7 +56,8 @@ struct generation {
 	struct ph_note teardown;
 };
 
-/* check: load, parse options, run each plugin's check; nothing else happens.
+/* check: load, parse options, run each plugin's check; nothing else happens, but that with errors
+ * those instances that have none are rehearsed, so that all mistakes are told at once.
  * Builds a generation that is not set up. NULL on errors (in d). Takes config. */
 struct generation *generation_check(struct config_file *config, struct diags *d);
 /* setup of every instance. 0, or an error count with diagnostics in d (instances set up

@@ -33,6 +33,10 @@ struct ph_scope {
 
 enum ph_plugin_flags {
 	PH_RESIDENT = 1,        /* its library leaves handlers behind: never unload */
+	/* What setup may provide: when an instance has mistakes, nobody is told that what it would
+	 * have provided is missing. */
+	PH_SUPPLIES_TLS = 2,    /* transport security */
+	PH_SUPPLIES_LOGINS = 4, /* mechanisms */
 };
 
 struct ph_plugin {
@@ -75,7 +79,8 @@ PH_API const char *ph_setup_listener(const struct ph_setup *setup, size_t index)
  * for, where it may keep what must outlive a restart.  NULL: it cannot be made (complained). */
 PH_API const char *ph_setup_state_dir(struct ph_setup *setup);
 /* Report a mistake at an option's place in the file; the phase then fails
- * whatever it returns.  option NULL: the instance itself. */
+ * whatever it returns.  option NULL: the instance itself.  What stands behind a line end is
+ * printed as the hint. */
 PH_API void ph_complain(struct ph_setup *setup, const char *option, const char *fmt, ...)
 	PH_PRINTF(3, 4);
 PH_API void ph_warn(struct ph_setup *setup, const char *option, const char *fmt, ...)
@@ -88,6 +93,9 @@ PH_API int ph_on_observe(struct ph_setup *setup, enum ph_hook hook, ph_observe_f
 PH_API void ph_rules_relay(struct ph_setup *setup);
 /* This instance admits clients (by login or without): without any, MAIL is 530. */
 PH_API void ph_rules_admission(struct ph_setup *setup);
+/* The option is of use only where clients are asked for certificates: when all instances are
+ * set up and no listener does, that is a warning. */
+PH_API void ph_expects_certificates(struct ph_setup *setup, const char *option);
 
 /* --- log: one event, one line; the context (worker, session, plugin) is added --- */
 enum ph_level { PH_ERROR, PH_WARN, PH_INFO, PH_DEBUG, PH_TRACE };

@@ -72,6 +72,10 @@ struct ph_router {
 	void (*abandon)(struct ph_route *r);
 };
 PH_API int ph_provide_router(struct ph_setup *setup, const struct ph_router *router) PH_MUST_USE;
+/* setup: this router may answer with hop.  When all instances are set up, what hop wants is compared
+ * with what they supply, and mistakes are told at the router's options auth, mechanisms,
+ * tls-certificate and so on. */
+PH_API void ph_expects_hop(struct ph_setup *setup, const struct ph_next_hop *hop);
 
 /* --- transport security --- */
 /*
@@ -121,6 +125,11 @@ struct ph_secure {
 	/* It has no certificate to show: STARTTLS is not offered, listeners that need TLS are a
 	 * mistake.  Among several instances the first that can serve does. */
 	bool client_only;
+	bool asks_certificates;         /* of clients, at one listener at least */
+	/* Could a layer towards hop be opened, do its files fit?  Called when all instances are set
+	 * up; setup is that of the router who named hop, for complaints at its options; config is
+	 * the provider's own.  May be NULL. */
+	void (*check)(struct ph_setup *setup, const void *config, const struct ph_next_hop *hop);
 };
 PH_API int ph_provide_secure(struct ph_setup *setup, const struct ph_secure *secure) PH_MUST_USE;
 

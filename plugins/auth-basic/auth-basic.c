@@ -239,6 +239,7 @@ PH_PLUGIN(auth_basic,
 	.doc         = "Offers PLAIN, LOGIN, SCRAM-SHA-256 and EXTERNAL to clients, checks passwords "
 	               "against a users file or by other plugins, and rules which login may use which "
 	               "sender address.",
+	.flags       = PH_SUPPLIES_LOGINS,
 	.options     = basic_options,
 	.config_size = sizeof(struct basic_cfg),
 	.worker      = { sizeof(struct basic_worker), basic_open, basic_close },

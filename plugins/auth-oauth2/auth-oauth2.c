@@ -28,6 +28,12 @@ oauth_check(struct ph_setup *setup)
 	if (oauth_has_client(cfg)) {
 		if (oauth_profile_init(&p, cfg, &option, why) != 0)
 			ph_complain(setup, option, "%s", why);
+		else if (cfg->provider == OAUTH_GOOGLE && p.grant == OAUTH_REFRESH_TOKEN &&
+		    cfg->refresh_token.n == 0 && cfg->device_endpoint == NULL)
+			ph_warn(setup, "provider", "google gets no token without refresh-token-file or "
+			    "service-account-file\nGoogle allows no device code for mail, so "
+			    "`posthouse oauth login` cannot help: get a refresh token with a browser, by "
+			    "an OAuth client of type Desktop app");
 		oauth_profile_done(&p);
 	}
 	oauth_server_check(setup, cfg);
@@ -110,7 +116,7 @@ PH_PLUGIN(auth_oauth2,
 	.doc         = "Gets access tokens from an authorization server, renews them before they end, "
 	               "and logs in with them to smart hosts that say auth: with this instance's name "
 	               "(XOAUTH2, OAUTHBEARER). With server set, clients may log in with tokens of their own.",
-	.flags       = PH_RESIDENT,
+	.flags       = PH_RESIDENT | PH_SUPPLIES_LOGINS,
 	.options     = oauth_options,
 	.config_size = sizeof(struct oauth_cfg),
 	.worker      = { 1, oauth_open, oauth_close },

@@ -200,6 +200,13 @@ login(const struct ph_command_instance *in, const struct oauth_profile *p)
 		    "refresh-token\n", in->name);
 		return EX_CONFIG;
 	}
+	if (p->cfg->provider == OAUTH_GOOGLE && p->cfg->device_endpoint == NULL) {
+		fprintf(stderr, "posthouse oauth: Google gives no device code for mail (only for scopes "
+		    "such as openid, email and profile); get a refresh token for %s with a browser, by "
+		    "an OAuth client of type Desktop app, and name its file in refresh-token-file of "
+		    "%s, or use a service account\n", p->scope, in->name);
+		return EX_CONFIG;
+	}
 	if (p->device_endpoint[0] == '\0') {
 		fprintf(stderr, "posthouse oauth: %s needs device-endpoint\n", in->name);
 		return EX_CONFIG;
@@ -242,7 +249,9 @@ show_kept(const struct ph_command_instance *in, const struct oauth_profile *p)
 	if (n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0 &&
 	    localtime_r(&st.st_mtime, &tm) != NULL)
 		(void)strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
-	printf("  refresh token    %s\n", token == NULL ? why != NULL ? why : "none: run posthouse oauth login"
+	printf("  refresh token    %s\n", token == NULL ? why != NULL ? why :
+	    p->cfg->provider == OAUTH_GOOGLE ? "none: set refresh-token-file" :
+	    "none: run posthouse oauth login"
 	    : when[0] != '\0' ? "kept" : "from refresh-token-file");
 	if (when[0] != '\0')
 		printf("  kept since       %s, in %s\n", when, path);

@@ -329,6 +329,7 @@ PH_PLUGIN(auth_windows,
 	               "and the relay to smart hosts the same way. Helper programs speak with the domain: "
 	               "ntlm_auth of Samba, on a machine that has joined it and runs winbindd, and "
 	               "posthouse-gssapi for Kerberos alone.",
+	.flags       = PH_SUPPLIES_LOGINS,
 	.options     = windows_options,
 	.config_size = sizeof(struct windows_cfg),
 	.worker      = { sizeof(struct windows_worker), windows_worker_open, windows_worker_close },

@@ -111,6 +111,7 @@ relay_setup(struct ph_setup *setup)
 	ph_rules_relay(setup);
 	if (cfg->certificates.n > 0) {
 		ph_rules_admission(setup);
+		ph_expects_certificates(setup, "certificates");
 		rc = ph_on_decide(setup, PH_HOOK_HELLO, relay_hello);
 	}
 	return rc == 0 ? ph_on_decide(setup, PH_HOOK_RCPT, relay_rcpt) : rc;

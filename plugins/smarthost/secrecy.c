@@ -201,7 +201,10 @@ check_auth(struct ph_setup *setup, const struct secrecy_cfg *cfg)
 		ph_complain(setup, "auth", "needs an instance of %s; %s is one of %s",
 		    plugin_of[cfg->auth], instance, plugin);
 	check_credentials(setup, cfg);
-	if (policy(cfg) == TLS_OFF)
+	if (policy(cfg) == TLS_OFF && cfg->auth == AUTH_OAUTH2)
+		ph_complain(setup, "tls", "is off, and auth: oauth2 shows a token, which who sees it can "
+		    "use\nwrite tls: verify");
+	else if (policy(cfg) == TLS_OFF)
 		ph_warn(setup, "tls", "is off: the login can be seen and changed on its way, and "
 		    "mechanisms that give the password away (PLAIN, LOGIN) are not used at all");
 	else if (policy(cfg) == TLS_OPPORTUNISTIC)

@@ -123,6 +123,7 @@ smarthost_setup(struct ph_setup *setup)
 		.allow_loopback = cfg->allow_loopback,  /* of names; an address is meant */
 	};
 	secrecy_fill(setup, &cfg->secrecy, &cfg->hop);
+	ph_expects_hop(setup, &cfg->hop);
 	return ph_provide_router(setup, &smarthost_router);
 }
 

@@ -93,10 +93,9 @@ site_fill(struct tls_site *s, struct tls_worker *tw, struct tls_report *r)
 }
 
 static struct tls_site *
-site_new(struct tls_worker *tw, const struct ph_next_hop *hop, int minimum)
+site_make(struct tls_worker *tw, const struct ph_next_hop *hop, int minimum, struct tls_report *r)
 {
 	struct tls_site *s = calloc(1, sizeof *s);
-	struct tls_report r = { .setup = NULL };
 
 	if (s == NULL)
 		return NULL;
@@ -108,15 +107,46 @@ site_new(struct tls_worker *tw, const struct ph_next_hop *hop, int minimum)
 		s->certificate = hop->tls_certificate != NULL ? strdup(hop->tls_certificate) : NULL;
 		s->key = hop->tls_key != NULL ? strdup(hop->tls_key) : NULL;
 	}
-	if (!site_fill(s, tw, &r)) {
+	if (!site_fill(s, tw, r)) {
 		struct tls_stamps seen = s->stamps;
 
 		s->stamps = (struct tls_stamps){ 0 };
 		site_empty(s);
 		s->stamps = seen;
-		memcpy(s->problem, r.first, sizeof s->problem);
+		memcpy(s->problem, r->first, sizeof s->problem);
 	}
 	return s;
+}
+
+static struct tls_site *
+site_new(struct tls_worker *tw, const struct ph_next_hop *hop, int minimum)
+{
+	struct tls_report r = { .setup = NULL };
+
+	return site_make(tw, hop, minimum, &r);
+}
+
+static int
+minimum_for(const struct tls_cfg *cfg, const struct ph_next_hop *hop)
+{
+	int minimum = hop != NULL && hop->tls_minimum != NULL ? tls_version_of(hop->tls_minimum) : 0;
+
+	return minimum != 0 ? minimum : cfg->minimum;
+}
+
+void
+tls_client_check(struct ph_setup *setup, const void *config, const struct ph_next_hop *hop)
+{
+	struct tls_worker tw = { .cfg = config };
+	struct tls_report r = { .setup = setup };
+	struct tls_site *s;
+
+	tls_worker_update(&tw);
+	s = site_make(&tw, hop, minimum_for(tw.cfg, hop), &r);
+	if (s != NULL)
+		site_unref(s);
+	tls_material_unref(&tw.material);
+	ERR_clear_error();
 }
 
 /* What has to be made anew: other files, or other authorities of the instance. */
@@ -165,12 +195,10 @@ site_for(struct tls_worker *tw, const struct ph_next_hop *hop)
 	const char *ca = hop != NULL ? hop->tls_ca_file : NULL;
 	const char *certificate = hop != NULL ? hop->tls_certificate : NULL;
 	const char *key = hop != NULL ? hop->tls_key : NULL;
-	int minimum = hop != NULL && hop->tls_minimum != NULL ? tls_version_of(hop->tls_minimum) : 0;
+	int minimum = minimum_for(tw->cfg, hop);
 	struct tls_site **at = &tw->sites;
 	size_t n = 0;
 
-	if (minimum == 0)
-		minimum = tw->cfg->minimum;
 	for (; *at != NULL; at = &(*at)->next, n++) {
 		struct tls_site *s = *at;
 

@@ -61,6 +61,24 @@ context_common(SSL_CTX *ctx, const struct tls_cfg *cfg, int minimum, struct tls_
 	return false;
 }
 
+bool
+tls_context_check(const struct tls_cfg *cfg, struct tls_report *r)
+{
+	/* one at a time: what is told of one must not hide the next */
+	const struct tls_cfg parts[] = {
+		{ .ciphers = cfg->ciphers }, { .ciphersuites = cfg->ciphersuites }, { .groups = cfg->groups },
+	};
+	bool ok = true;
+
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+		SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+		ok = ctx != NULL && context_common(ctx, &parts[i], cfg->minimum, r) && ok;
+		SSL_CTX_free(ctx);
+	}
+	return ok;
+}
+
 static bool
 context_cert(SSL_CTX *ctx, const struct tls_cert *c, const char *option, struct tls_report *r)
 {

@@ -306,7 +306,7 @@ tls_material_load(const struct tls_cfg *cfg, struct tls_report *r)
 		m->client_ca = tls_store_load(cfg->client_ca_file, "client-ca-file", r,
 		    &m->stamps, &m->client_ca_names);
 	m->trust = tls_store_load(cfg->ca_file, "ca-file", r, &m->stamps, NULL);
-	ok = ok && r->errors == before && m->trust != NULL;
+	ok = tls_context_check(cfg, r) && ok && r->errors == before && m->trust != NULL;
 	for (size_t i = 0; i < m->n_certs && ok; i++) {
 		m->certs[i].ctx = tls_context_server(cfg, m, &m->certs[i], r);
 		ok = m->certs[i].ctx != NULL;

@@ -112,15 +112,10 @@ tls_open(struct ph_worker *w, void *layer, const struct ph_secure_want *want)
 	return tls_layer_open(ph_worker_storage(w), layer, want);
 }
 
-static const struct ph_secure tls_both = {
-	.size = sizeof tls_both, .layer_size = sizeof(struct tls_layer), .open = tls_open,
+static const struct ph_secure tls_provider = {
+	.size = sizeof tls_provider, .layer_size = sizeof(struct tls_layer), .open = tls_open,
 	.pump = tls_layer_pump, .facts = tls_layer_facts, .close = tls_layer_close,
-	.binding = tls_layer_binding,
-};
-static const struct ph_secure tls_outbound = {
-	.size = sizeof tls_outbound, .layer_size = sizeof(struct tls_layer), .open = tls_open,
-	.pump = tls_layer_pump, .facts = tls_layer_facts, .close = tls_layer_close,
-	.binding = tls_layer_binding, .client_only = true,
+	.binding = tls_layer_binding, .check = tls_client_check,
 };
 
 /* --- check and setup --- */
@@ -231,8 +226,10 @@ tls_setup(struct ph_setup *setup)
 {
 	struct tls_cfg *cfg = ph_setup_config(setup);
 	struct tls_report r = { .setup = NULL };
-	bool serves = cfg->certificate != NULL || cfg->certificates.n > 0;
+	struct ph_secure mine = tls_provider;
 
+	mine.client_only = cfg->certificate == NULL && cfg->certificates.n == 0;
+	mine.asks_certificates = cfg->client_certificates != TLS_CERT_OFF;
 	cfg->shared = tls_shared_new();
 	if (cfg->shared == NULL) {
 		ph_complain(setup, NULL, "OpenSSL cannot be used: is it complete?");
@@ -245,7 +242,7 @@ tls_setup(struct ph_setup *setup)
 		tls_shared_free(&cfg->shared);
 		return PH_EINVAL;
 	}
-	return ph_provide_secure(setup, serves ? &tls_both : &tls_outbound);
+	return ph_provide_secure(setup, &mine);
 }
 
 static void
@@ -361,7 +358,7 @@ PH_PLUGIN(tls,
 	               "OpenSSL 3. Listeners say with their option tls what they offer, smart hosts what "
 	               "they demand.",
 	/* libcrypto has handlers that run when a thread or the process ends. */
-	.flags       = PH_RESIDENT,
+	.flags       = PH_RESIDENT | PH_SUPPLIES_TLS,
 	.options     = tls_options,
 	.config_size = sizeof(struct tls_cfg),
 	.worker      = { sizeof(struct tls_worker), tls_worker_open, tls_worker_close },

@@ -200,6 +200,8 @@ BIO *tls_bio_new(const struct tls_shared *s, struct tls_layer *y);
 /* --- context.c --- */
 int  tls_version_of(const char *text);  /* "1.2" -> TLS1_2_VERSION, 0: none such */
 const char *tls_version_text(int version);
+/* Complains of all that OpenSSL does not take of versions, ciphers and groups. */
+bool tls_context_check(const struct tls_cfg *cfg, struct tls_report *r);
 SSL_CTX *tls_context_server(const struct tls_cfg *cfg, const struct tls_material *m,
                             const struct tls_cert *c, struct tls_report *r);
 SSL_CTX *tls_context_client(const struct tls_cfg *cfg, int minimum, X509_STORE *trust,
@@ -216,6 +218,7 @@ int  tls_client_begin(struct tls_layer *y, const struct ph_secure_want *want);
 int  tls_client_shaken(struct tls_layer *y);    /* PH_EPROTO: not good enough */
 void tls_client_end(struct tls_layer *y);
 void tls_client_sites_free(struct tls_worker *tw);
+void tls_client_check(struct ph_setup *setup, const void *config, const struct ph_next_hop *hop);
 struct tls_sessions *tls_site_sessions(struct tls_site *site);
 
 /* --- sessions.c --- */

@@ -1,0 +1,110 @@
+"""Mistakes of TLS and logins in a configuration: told by `posthouse check`, at their place, all of them at once, with what to write."""
+import os
+import re
+
+import pytest
+from conftest import PLUGINS, POSTHOUSE, posthouse, run
+
+EX_OK, EX_CONFIG = 0, 78
+OAUTH = "auth-oauth2: { token-endpoint: \"https://localhost/t\", client-id: x, client-secret-file: SECRET, scope: smtp }"
+
+
+@pytest.fixture
+def check(tmp_path, certificates):
+    """check(plugins, listen, top): the complaints, each as (severity, path, text, hint)."""
+    secret = tmp_path / "secret"
+    secret.write_text("a secret\n")
+    secret.chmod(0o600)
+    names = {"SECRET": secret, "CERT": certificates.server.chain, "KEY": certificates.server.key, "CA": certificates.ca.cert,
+             "OTHERKEY": certificates.ca.key}
+
+    def one(*plugins, listen="", top=""):
+        text = f'hostname: relay.example.com\nspool: {tmp_path}/spool\n{top}listen:\n  - {{ address: "127.0.0.1:0"{listen} }}\nplugins:\n'
+        text += "".join(f"  - {p}\n" for p in plugins)
+        file = tmp_path / "posthouse.yaml"
+        file.write_text(re.sub(r"\b(SECRET|CERT|KEY|CA|OTHERKEY)\b", lambda m: str(names[m[0]]), text))
+        r = posthouse("check", "-c", file, "--plugin-dir", PLUGINS, check=False)
+        said = re.findall(r"^\S+?:\d+:\d+: (error|warning): ([\w.-]+): (.*)\n(?:.*\|.*\n)*(?:  hint: (.*)\n)?", r.stderr, re.M)
+        assert r.returncode == (EX_CONFIG if any(s[0] == "error" for s in said) else EX_OK), r.stderr
+        assert "a secret" not in r.stderr
+        return said
+
+    one.folder, one.secret, one.names = tmp_path, secret, names
+    return one
+
+
+BASIC = "hosts: a.example.com, tls: verify, auth: basic, username: relay, password-file: SECRET"
+
+
+def test_a_backslash_in_double_quotes(check):
+    said = check("tls", "auth-basic: { default-domain: \"a\\nb\" }", "smarthost: { " + BASIC.replace("relay", '"LAB\\relay"') + " }")
+    assert [(s[0], s[1]) for s in said] == [("error", "plugins.auth-basic.default-domain"), ("error", "plugins.smarthost.username")]
+    assert r"\r means in double quotes" in said[1][2] and "single quotes" in said[1][3]
+    assert check("tls", "auth-basic", "smarthost: { " + BASIC.replace("relay", "'LAB\\relay'") + " }") == []
+
+
+@pytest.mark.parametrize("mechanisms, severity", [("[GSSAPI]", "error"), ("[PLAIN, SCRAM-SHA-512]", "warning")])
+def test_a_login_that_the_plugin_does_not_know(check, mechanisms, severity):
+    said = check("tls", "auth-basic", f"smarthost: {{ {BASIC}, mechanisms: {mechanisms} }}")
+    assert [s[:2] for s in said] == [(severity, "plugins.smarthost.mechanisms")]
+    assert "auth-basic does not log in with" in said[0][2] and "SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN" in said[0][3]
+
+
+def test_a_plugin_that_only_lets_clients_in(check):
+    said = check("tls: { certificate: CERT, key: KEY }",
+                 "auth-oauth2: { server: { introspection-endpoint: \"https://localhost/i\", client-id: x, client-secret-file: SECRET } }",
+                 "smarthost: { hosts: a.example.com, tls: verify, auth: oauth2, username: relay@example.com }")
+    assert [s[:2] for s in said] == [("error", "plugins.smarthost.auth")] and "nothing to log in with" in said[0][2], said
+
+
+def test_a_token_in_the_clear(check):
+    said = check("tls", OAUTH, "smarthost: { hosts: a.example.com, tls: off, auth: oauth2, username: relay@example.com }")
+    assert [s[:2] for s in said] == [("error", "plugins.smarthost.tls")] and "tls: verify" in said[0][3]
+    said = check("tls", "auth-basic", "smarthost: { " + BASIC.replace("verify", "off") + ", mechanisms: [PLAIN] }")
+    assert ("error", "plugins.smarthost.tls", "is off, and PLAIN works inside TLS only", "write tls: verify") in said
+
+
+def test_a_key_of_another_certificate(check):
+    hop = "hosts: a.example.com, tls: verify, tls-certificate: CERT, tls-key:"
+    said = check("tls", f"smarthost: {{ {hop} OTHERKEY }}")
+    assert [s[:2] for s in said] == [("error", "plugins.smarthost.tls-key")] and "does not belong to" in said[0][2]
+    assert check("tls", f"smarthost: {{ {hop} KEY }}") == []
+
+
+def test_tokens_of_clients_without_what_checks_them(check):
+    said = check("tls: { certificate: CERT, key: KEY }", "auth-anonymous", OAUTH, listen=", mechanisms: [OAUTHBEARER]")
+    assert [s[:2] for s in said] == [("warning", "listen.mechanisms")]
+    assert "server at auth-oauth2" in said[0][3]
+
+
+def test_certificates_that_nobody_is_asked_for(check):
+    rules = "relay-access: { certificates: [scanner.example.com] }"
+    said = check("tls: { certificate: CERT, key: KEY }", rules)
+    assert [s[:2] for s in said] == [("warning", "plugins.relay-access.certificates")]
+    assert "client-certificates: request" in said[0][3]
+    assert check("tls: { certificate: CERT, key: KEY, client-certificates: request, client-ca-file: CA }", rules) == []
+
+
+def test_google_gives_no_device_code_for_mail(check):
+    said = check("tls", "auth-oauth2: { provider: google, client-id: x, client-secret-file: SECRET }")
+    assert [s[:2] for s in said] == [("warning", "plugins.auth-oauth2.provider")] and "no device code" in said[0][3]
+    r = posthouse("oauth", "login", "-c", check.folder / "posthouse.yaml", "--plugin-dir", PLUGINS, check=False)
+    assert r.returncode == EX_CONFIG and "refresh-token-file" in r.stderr and "with a browser open" not in r.stdout.lower()
+
+
+def test_all_mistakes_at_once(check):
+    """Of the core, of options, of what plugins find, and of what listeners and next hops miss."""
+    said = check("tls: { ciphers: none-such, ciphersuites: none-such, groups: none-such }", "auth-anonymous: { strict: yes }",
+                 "auth-basic", f"smarthost: {{ as: one, {BASIC}, mechanisms: [GSSAPI] }}",
+                 "smarthost: { as: two, hosts: localhost }", listen=", auth: required", top="workers: many\n")
+    assert [s[1] for s in said if s[0] == "error"] == [
+        "workers", "plugins.tls.ciphers", "plugins.tls.ciphersuites", "plugins.tls.groups", "plugins.auth-anonymous.strict",
+        "plugins.one.mechanisms", "plugins.two.hosts"], said
+
+
+def test_what_follows_from_a_mistake_is_no_mistake(check):
+    said = check("tls: { certificate: CERT, key: OTHERKEY }", "auth-basic: { users: relative }", "smarthost: { hosts: localhost }",
+                 listen=", tls: required, auth: required")
+    assert [s[1] for s in said] == ["plugins.tls.key", "plugins.auth-basic.users", "plugins.smarthost.hosts"], said
+    said = check("auth-anonymous", "smarthost: { hosts: localhost }", listen=", tls: required, auth: required")
+    assert [s[1] for s in said] == ["listen.tls", "listen.auth", "plugins.smarthost.hosts"], said
