@@ -11,7 +11,8 @@
 #include "base/str.h"
 #include "queue/internal.h"
 
-#define UNSETTLED_MS 60000      /* routed to and fro, or handed back again and again */
+#define UNSETTLED_MS 60000      /* routed to and fro */
+#define HANDED_BACK_MS 5000     /* came home untried again and again */
 
 void
 result_unreadable(struct queue *q, struct entry *e, int status, int64_t due)
@@ -111,13 +112,16 @@ take_back(struct queue *q, struct entry *e, struct job **job, bool front)
 	}
 	if (!too_often && !e->held)
 		hot_take(q, e, *job);
+	if (too_often)
+		log_event(PH_WARN, NULL, "queue.unsettled", LOG_ID("mid", e->id),
+		    LOG_S("why", (*job)->why.n > 0 ? (*job)->why : STR("handed back untried each time")));
 	job_done(q, job);
 	group_collapse(q, e);
 	if (e->held) {
 		schedule_chore(q, e, TASK_FLAGS);    /* the flag is written first */
 	} else if (too_often) {
 		e->moves = 0;
-		schedule_place(q, e, q->now + UNSETTLED_MS);
+		schedule_place(q, e, q->now + HANDED_BACK_MS);
 	} else {
 		schedule_ready(q, e, front);
 	}
