@@ -173,6 +173,18 @@ str_utf8_step(struct ph_str s, uint32_t *out)
 	return n;
 }
 
+void
+str_hide(char *text, size_t n, struct ph_str secret)
+{
+	char *end = text + n, *p;
+
+	while (secret.n > 0 && (size_t)(end - text) >= secret.n &&
+	    (p = memmem(text, (size_t)(end - text), secret.p, secret.n)) != NULL) {
+		memset(p, '*', secret.n);
+		text = p + secret.n;
+	}
+}
+
 bool
 str_utf8_valid(struct ph_str s)
 {

@@ -30,6 +30,8 @@ struct ph_str str_trim(struct ph_str s);                /* spaces and tabs, both
 struct ph_str str_cut(struct ph_str s, char sep, struct ph_str *rest);
 /* Decimal; 0 or PH_EINVAL (empty, junk, overflow). */
 int  str_u64(struct ph_str s, uint64_t *out);
+/* Stars wherever secret stands in the n bytes of text; an empty one stands nowhere. */
+void str_hide(char *text, size_t n, struct ph_str secret);
 bool str_utf8_valid(struct ph_str s);
 bool str_ascii(struct ph_str s);
 /* The first character of s: its length in bytes, 0 when empty or not UTF-8. */

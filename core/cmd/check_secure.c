@@ -8,8 +8,8 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/codec.h"
 #include "base/str.h"
+#include "deliver/deliver.h"
 
 enum { SOON_DAYS = 14, DAY_S = 86400 };
 
@@ -21,17 +21,36 @@ provider_of(const struct check_talk *t, struct ph_worker **out_w)
 	return secure_find(t->c->wp, t->hop->tls_provider, out_w);
 }
 
-unsigned
-talk_tls_wish(struct check_talk *t)
+/* Whether the hop's login has a mechanism that needs no TLS, should the host offer it. */
+static bool
+login_in_clear(const struct check_talk *t)
 {
-	struct ph_worker *w = NULL;
+	const struct provided_list *l = &t->c->gen->mechanisms;
 
-	if (t->hop->tls_implicit)
-		return SMTP_CLIENT_TLS_NO;
-	if (t->hop->tls >= PH_TLS_REQUIRED)
-		return SMTP_CLIENT_TLS_MUST;
-	return t->hop->tls == PH_TLS_OPPORTUNISTIC && !t->clear && provider_of(t, &w) != NULL
-	       ? SMTP_CLIENT_TLS_IF : SMTP_CLIENT_TLS_NO;
+	for (size_t i = 0; i < l->n; i++) {
+		const struct ph_mechanism *m = l->v[i].ops;
+
+		if (sasl_choose(t->c->wp, t->hop, str_of(m->name), false).p != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* What becomes of mail without TLS, where the policy is opportunistic. */
+static const char *
+clear_means(const struct check_talk *t)
+{
+	if (t->hop->auth == NULL)
+		return "mail goes in the clear";
+	return login_in_clear(t) ? "login and mail go in the clear"
+	                         : "without it there is no login, and mail waits";
+}
+
+const char *
+talk_clear_hint(struct check_talk *t)
+{
+	return arena_printf(&t->c->arena, "the policy is opportunistic: %s; required or verify would "
+	    "keep the mail", clear_means(t));
 }
 
 void
@@ -49,35 +68,22 @@ talk_tls_absent(struct check_talk *t, unsigned extensions)
 		    ? "off, as configured, though the host offers STARTTLS" : "off, as configured");
 	else if (offered && provider_of(t, &w) == NULL)
 		check_step(t->c, "tls", CHECK_NOTE, 0, -1, "add the plugin tls to plugins:",
-		    "the host offers STARTTLS, but there is no plugin for it; mail goes in the clear");
+		    "the host offers STARTTLS, but there is no plugin for it; %s", clear_means(t));
 	else
 		check_step(t->c, "tls", CHECK_NOTE, 0, -1, "the policy is opportunistic; required or "
-		    "verify would keep the mail", "not offered; mail goes in the clear");
+		    "verify would keep the mail", "not offered; %s", clear_means(t));
 }
 
 /* --- TLS --- */
-
-/* As the operator wrote it: a name out of an MX record is whatever the answerer of the query
- * wants it to be. */
-static const char *
-expected_name(const struct check_talk *t)
-{
-	return t->hop->tls_name != NULL ? t->hop->tls_name : t->hop->hosts.v[t->c->host].host;
-}
 
 void
 talk_tls_start(struct check_talk *t)
 {
 	struct ph_worker *w = NULL;
-	const struct ph_secure *provider = provider_of(t, &w);
-	struct ph_secure_want want = {
-		.size = sizeof want, .side = PH_CLIENT, .policy = t->hop->tls,
-		.name = str_of(expected_name(t)), .hop = t->hop,
-	};
 	int rc;
 
 	(void)talk_took(t);
-	if (provider == NULL) {
+	if (provider_of(t, &w) == NULL) {
 		check_step(t->c, "tls", CHECK_FAIL, EX_CONFIG, -1,
 		    "add the plugin tls to plugins:; with several, name one",
 		    "the policy is %s, but no plugin provides TLS", policies[t->hop->tls & 3]);
@@ -85,7 +91,8 @@ talk_tls_start(struct check_talk *t)
 		return;
 	}
 	t->shaking = true;
-	rc = conn_secure(t->conn, provider, w, &want);
+	talk_arm(t);
+	rc = deliver_secure(t->conn, t->c->wp, t->hop, deliver_tls_name(t->hop, t->c->host));
 	if (rc != 0)
 		talk_tls_done(t, rc);
 }
@@ -100,10 +107,10 @@ has(struct ph_str text, const char *word)
 }
 
 static const char *
-tls_hint(const struct check_talk *t, struct ph_str problem)
+tls_hint(struct check_talk *t, struct ph_str problem)
 {
 	if (t->hop->tls == PH_TLS_OPPORTUNISTIC)
-		return "the policy is opportunistic: a delivery comes again in the clear";
+		return talk_clear_hint(t);
 	/* First, for names of others follow behind it. */
 	if (str_istarts(problem, "unknown CA") || has(problem, "is self-signed"))
 		return "set tls-ca-file to the certificate of the CA that signed it";
@@ -135,7 +142,7 @@ say_certificate(struct check_talk *t, const struct ph_secure_facts *f, bool refu
 {
 	int64_t days = (f->expires - clock_wall_ms() / 1000) / DAY_S;
 	bool expired = f->expires > 0 && f->expires * 1000 < clock_wall_ms();
-	const char *name = expected_name(t);
+	const char *name = deliver_tls_name(t->hop, t->c->host);
 	enum check_verdict v = f->verified ? CHECK_OK : CHECK_NOTE;
 	const char *hint = NULL;
 	char until[32] = "";
@@ -182,7 +189,10 @@ talk_tls_done(struct check_talk *t, int status)
 		talk_kick(t);
 		return;
 	}
-	if (f.problem.n == 0)
+	if (status == PH_ETIMEOUT)
+		f.problem = str_of(arena_printf(&t->arena, "not done within %g s",
+		    (double)t->c->o->timeout.ms / 1000));
+	else if (f.problem.n == 0)
 		f.problem = status == PH_ECLOSED ? STR("the host closed the connection")
 		            : str_of(ph_strerror(status));
 	check_step(t->c, "tls", v, EX_UNAVAILABLE, talk_took(t), tls_hint(t, f.problem),
@@ -194,14 +204,6 @@ talk_tls_done(struct check_talk *t, int status)
 }
 
 /* --- login --- */
-
-static int
-talk_binding(void *arg, const char *type, uint8_t *out, size_t *len)
-{
-	struct check_talk *t = arg;
-
-	return t->conn != NULL ? conn_binding(t->conn, type, out, len) : PH_ENOTSUP;
-}
 
 static const char *
 login_name(const struct check_talk *t)
@@ -217,64 +219,29 @@ talk_login_missing_hint(const struct check_talk *t)
 	return "is this the port for logins (587)? without one set auth: anonymous";
 }
 
+static void
+said(void *arg)
+{
+	talk_kick(arg);
+}
+
 /* The mechanism gave up by itself: no password, no token, no ticket. */
 static void
-gave_up(struct check_talk *t, const struct sasl_out *o)
+stopped(void *arg, enum ph_sasl_result result)
 {
-	bool later = o->result == PH_SASL_TRY_LATER;
+	struct check_talk *t = arg;
+	bool later = result == PH_SASL_TRY_LATER;
 
 	check_step(t->c, "login", CHECK_FAIL, later ? EX_TEMPFAIL : EX_UNAVAILABLE, talk_took(t),
 	    later ? "what the login needs (token, ticket, helper) is not there for now: mail would "
-	    "be kept" : "see the options of the plugin and its README", STR_FMT " as %s: %s",
-	    STR_ARG(t->mechanism), login_name(t), o->problem != NULL ? o->problem
-	    : "the mechanism gave up");
+	    "be kept" : "see the options of the plugin and its README", STR_FMT " as %s: " STR_FMT,
+	    STR_ARG(t->login.mechanism), login_name(t), STR_ARG(t->login.why.len > 0
+	    ? buf_view(&t->login.why) : STR("the mechanism gave up")));
+	t->h->login_refused |= result == PH_SASL_DENIED;
+	talk_end(t, TALK_DONE);
 }
 
-/* Some hosts quote what was wrong; the password is not for the eye. */
-void
-talk_hide_password(const struct check_talk *t, char *text, size_t n)
-{
-	const struct ph_secret *pw = &t->hop->password;
-
-	if (pw->n == 0)
-		return;
-	for (char *p = text; (p = memmem(p, n - (size_t)(p - text), pw->p, pw->n)) != NULL;
-	     p += pw->n)
-		memset(p, '*', pw->n);
-}
-
-static void
-answered(void *arg, const struct sasl_out *o)
-{
-	struct check_talk *t = arg;
-	struct buf b64 = { 0 };
-	/* Denied, with something to say: the last word that the protocol wants of us. */
-	bool goes_on = o->result == PH_SASL_MORE || o->result == PH_SASL_DONE ||
-	               (o->result == PH_SASL_DENIED && o->has_output && t->auth_said);
-
-	if (t->over)
-		return;
-	t->auth_at = o->result;
-	snprintf(t->auth_why, sizeof t->auth_why, "%s", o->problem != NULL ? o->problem : "");
-	if (!goes_on) {
-		gave_up(t, o);
-		t->h->login_refused |= o->result == PH_SASL_DENIED;
-		if (t->auth_said)
-			smtp_client_auth_step(t->client, (struct ph_str){ NULL, 0 });
-		talk_end(t, TALK_DONE);
-		return;
-	}
-	codec_base64_encode(o->output, &b64);
-	if (!t->auth_said)
-		smtp_client_auth(t->client, t->mechanism, o->has_output, buf_view(&b64));
-	else    /* an empty response is an empty line, not a cancel */
-		smtp_client_auth_step(t->client, b64.len > 0 ? buf_view(&b64) : STR(""));
-	if (b64.data != NULL)
-		mem_wipe(b64.data, b64.cap);
-	buf_free(&b64);
-	t->auth_said = true;
-	talk_kick(t);
-}
+static const struct login_events login_events = { said, stopped };
 
 static bool
 provided(const struct check_talk *t)
@@ -291,8 +258,6 @@ provided(const struct check_talk *t)
 void
 talk_login(struct check_talk *t, struct ph_str offered)
 {
-	struct sasl_out o;
-
 	(void)talk_took(t);
 	if (t->h->login_refused) {
 		check_step(t->c, "login", CHECK_WARN, 0, -1, NULL, "not tried: another host has "
@@ -306,91 +271,67 @@ talk_login(struct check_talk *t, struct ph_str offered)
 		talk_end(t, TALK_NEXT);
 		return;
 	}
-	t->mechanism = sasl_choose(t->c->wp, t->hop, offered, t->secure);
-	if (t->mechanism.p != NULL)
-		t->sasl = sasl_begin(t->c->wp, PH_CLIENT, t->mechanism, NULL, t->hop, t->secure,
-		    answered, t);
-	if (t->sasl == NULL) {
+	t->login.wp = t->c->wp;
+	t->login.client = t->client;
+	t->login.conn = t->conn;
+	t->login.secure = t->secure;
+	t->login.name = str_of(t->name);
+	t->login.port = t->port;
+	t->login.on = &login_events;
+	t->login.arg = t;
+	talk_arm(t);
+	if (!login_begin(&t->login, offered)) {
 		bool there = provided(t);
 
 		check_step(t->c, "login", CHECK_FAIL, there ? EX_UNAVAILABLE : EX_CONFIG, -1, there
 		    ? t->secure ? "choose another auth:, or mechanisms: that the host offers"
-		    : "passwords are not sent in the clear: set tls: verify"
+		    : "passwords and tokens are not sent in the clear: set tls: verify"
 		    : "name the plugin that logs in under auth:, and add it to plugins:",
 		    "no usable mechanism of %s%s; the host offers " STR_FMT, t->hop->auth,
 		    t->secure ? "" : " without TLS", STR_ARG(offered));
 		talk_end(t, TALK_DONE);
 		return;
 	}
-	t->auth_said = false;
-	t->auth_at = PH_SASL_MORE;
-	t->auth_why[0] = '\0';
-	sasl_set_remote(t->sasl, str_of(t->name), t->port);
-	if (t->secure)
-		sasl_set_binding(t->sasl, talk_binding, t);
-	talk_arm(t);
-	if (sasl_step(t->sasl, STR(""), false, &o))
-		answered(t, &o);
-}
-
-void
-talk_login_step(struct check_talk *t, struct ph_str challenge)
-{
-	struct buf plain = { 0 };
-	struct sasl_out o;
-
-	if (t->sasl == NULL)
-		return;
-	if (codec_base64_decode(challenge, &plain) != 0)
-		answered(t, &(struct sasl_out){ .result = PH_SASL_MALFORMED,
-		    .problem = "the host's challenge is not base64" });
-	else if (sasl_step(t->sasl, plain.len > 0 ? buf_view(&plain) : STR(""), true, &o))
-		answered(t, &o);
-	if (plain.data != NULL)
-		mem_wipe(plain.data, plain.cap);
-	buf_free(&plain);
 }
 
 void
 talk_login_ok(struct check_talk *t)
 {
-	sasl_end(&t->sasl);
-	if (t->auth_at != PH_SASL_DONE) {       /* RFC 5802 3: anybody can say 235 */
+	if (!login_accepted(&t->login)) {
 		check_step(t->c, "login", CHECK_FAIL, EX_UNAVAILABLE, talk_took(t),
 		    "somebody may stand between: verify the host by tls: verify", STR_FMT
-		    " as %s: %s", STR_ARG(t->mechanism), login_name(t), t->auth_why[0] != '\0'
-		    ? t->auth_why : "the host says yes without having proved who it is");
+		    " as %s: " STR_FMT, STR_ARG(t->login.mechanism), login_name(t),
+		    STR_ARG(login_unproven(&t->login)));
 		t->h->login_refused = true;
 		talk_end(t, TALK_DONE);
 		return;
 	}
 	check_step(t->c, "login", CHECK_OK, 0, talk_took(t), NULL, STR_FMT " as %s: %s",
-	    STR_ARG(t->mechanism), login_name(t), t->reply);
+	    STR_ARG(t->login.mechanism), login_name(t), t->reply);
 }
 
 void
 talk_login_failed(struct check_talk *t, int code, struct ph_str text)
 {
-	bool again = t->sasl != NULL && sasl_refused(t->sasl, code) && !t->auth_again;
-	char said[400];
+	bool again = login_refused(&t->login, code);
+	struct buf all = { 0 };
+	struct ph_str words;
 
-	sasl_end(&t->sasl);
-	snprintf(said, sizeof said, STR_FMT "%s%s%s", STR_ARG(str_head(text, 250)),
-	    t->auth_why[0] != '\0' ? " (" : "", t->auth_why, t->auth_why[0] != '\0' ? ")" : "");
-	talk_hide_password(t, said, strlen(said));
+	login_refusal(&t->login, text, &all);
+	login_hide(&t->login, all.data, all.len);
+	words = str_head(buf_view(&all), 500);
 	if (again) {                    /* a remembered token may have ended early: a fresh one */
-		t->auth_again = true;
-		t->auth_said = false;
 		check_step(t->c, "login", CHECK_NOTE, 0, talk_took(t), NULL,
-		    "refused, tried once more with a fresh token: %s", said);
-		talk_login(t, t->mechanism);
-		return;
+		    "refused, tried once more with a fresh token: " STR_FMT, STR_ARG(words));
+		talk_login(t, t->login.mechanism);
+	} else {
+		check_step(t->c, "login", CHECK_FAIL, check_status_of(code, 0), talk_took(t),
+		    code < 500 ? "refused for now: mail would be kept and tried again"
+		    : "user name, password or token, or what the account may do: mail would be kept, "
+		      "with an alarm in the log", STR_FMT " as %s: " STR_FMT,
+		    STR_ARG(t->login.mechanism), login_name(t), STR_ARG(words));
+		t->h->login_refused |= code >= 500;
+		talk_end(t, TALK_DONE);
 	}
-	check_step(t->c, "login", CHECK_FAIL, check_status_of(code, 0), talk_took(t), code < 500
-	        ? "refused for now: mail would be kept and tried again"
-	        : "user name, password or token, or what the account may do: mail would be kept, "
-	          "with an alarm in the log", STR_FMT " as %s: %s", STR_ARG(t->mechanism),
-		    login_name(t), said);
-	t->h->login_refused |= code >= 500;
-	talk_end(t, TALK_DONE);
+	buf_free(&all);
 }

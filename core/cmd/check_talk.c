@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "deliver/deliver.h"
 #include "mail/reply.h"
 
 enum { MAX_INPUT = 64 * 1024 };
@@ -37,7 +38,7 @@ end_run(struct ph_note *note)
 	enum check_talk_end how = t->how;
 
 	timer_stop(c->loop, &t->timer);
-	sasl_end(&t->sasl);
+	login_free(&t->login);
 	if (!t->raw && !t->lost)
 		smtp_client_quit(t->client);
 	if (t->conn != NULL)
@@ -56,6 +57,7 @@ talk_end(struct check_talk *t, enum check_talk_end how)
 	if (t->over)
 		return;
 	t->over = true;
+	login_end(&t->login);
 	t->how = how;
 	t->end.run = end_run;
 	loop_defer(t->c->loop, &t->end);
@@ -87,7 +89,8 @@ talk_timeout(struct timer *timer)
 	if (t->shaking)
 		talk_tls_done(t, PH_ETIMEOUT);
 	else
-		talk_lost(t, "no answer in time", t->stage == TALK_GREETING
+		talk_lost(t, arena_printf(&t->arena, "no answer within %g s",
+		    (double)t->c->o->timeout.ms / 1000), t->stage == TALK_GREETING
 		    ? "a host that speaks TLS from the first byte (port 465) waits for it: set "
 		      "tls-implicit; others may delay their greeting: --timeout"
 		    : "it may be slow: --timeout");
@@ -240,6 +243,19 @@ say_extensions(struct check_talk *t, const struct remote_reply *r)
 	buf_free(&text);
 }
 
+/* To AUTH, for who says what became of the login. */
+static void
+keep_reply(struct check_talk *t, const struct remote_reply *r)
+{
+	struct buf text = { 0 };
+
+	buf_printf(&text, "%d %s%s" STR_FMT, r->code, r->enhanced,
+	    r->enhanced[0] != '\0' ? " " : "", STR_ARG(r->text));
+	login_hide(&t->login, text.data, text.len);
+	snprintf(t->reply, sizeof t->reply, STR_FMT, STR_ARG(str_head(buf_view(&text), 320)));
+	buf_free(&text);
+}
+
 static void
 heard(struct check_talk *t, const struct remote_reply *r)
 {
@@ -275,13 +291,10 @@ heard(struct check_talk *t, const struct remote_reply *r)
 		t->told = t->hop->tls >= PH_TLS_REQUIRED;
 		step_reply(t, t->told ? CHECK_FAIL : CHECK_WARN, t->told
 		    ? "the host offers STARTTLS and refuses it: who runs it must see its log" :
-		    "mail goes on in the clear", r);
+		    talk_clear_hint(t), r);
 		break;
 	case TALK_AUTH:
-		snprintf(t->reply, sizeof t->reply, "%d %s%s%.*s", r->code, r->enhanced,
-		    r->enhanced[0] != '\0' ? " " : "", (int)(r->text.n < 300 ? r->text.n : 300),
-		    r->text.n > 0 ? r->text.p : "");
-		talk_hide_password(t, t->reply, strlen(t->reply));
+		keep_reply(t, r);
 		break;
 	default:
 		break;
@@ -293,15 +306,16 @@ show_input(struct check_talk *t, struct ph_str in)
 {
 	while (in.n > 0) {
 		struct ph_str line = str_cut(in, '\n', &in);
-		char text[512];
+		struct buf text = { 0 };
 
 		/* A challenge is half of a secret's proof. */
 		if (t->stage == TALK_AUTH && str_starts(line, "334"))
 			line = str_skip(line, 4 < line.n ? 4 : line.n).n > 1 ? STR("334 ****")
 			                                                      : STR("334");
-		snprintf(text, sizeof text, STR_FMT, STR_ARG(line));
-		talk_hide_password(t, text, strlen(text));
-		check_line(t->c, '<', str_of(text));
+		buf_addstr(&text, line);
+		login_hide(&t->login, text.data, text.len);
+		check_line(t->c, '<', str_head(buf_view(&text), 511));
+		buf_free(&text);
 	}
 }
 
@@ -421,7 +435,7 @@ talk_events(struct check_talk *t)
 			talk_login(t, ev.text);
 			break;
 		case SMTP_EV_AUTH_STEP:
-			talk_login_step(t, ev.text);
+			login_step(&t->login, ev.text);
 			break;
 		case SMTP_EV_AUTH_OK:
 			talk_login_ok(t);
@@ -451,7 +465,7 @@ talk_input(struct conn *conn, void *arg, struct ph_str data)
 		(void)smtp_client_feed(t->client, &left);       /* trouble comes as an event */
 		heard_all(t, str_head(data, data.n - left.n));
 		talk_events(t);
-		if (!t->shaking)
+		if (left.n < data.n && !t->shaking)     /* half a reply does not count */
 			talk_kick(t);
 		return data.n - left.n;
 	}
@@ -554,7 +568,8 @@ check_talk_start(struct check *c, struct check_hop *h, struct stream *s, const c
 	struct smtp_client_config cfg = {
 		.hostname = str_of(c->set->hostname), .auth = h->hop->auth != NULL,
 		.use_chunking = c->set->outbound.chunking,
-		.use_pipelining = c->set->outbound.pipelining,
+		.use_pipelining = c->set->outbound.pipelining, .tls_begun = h->hop->tls_implicit,
+		.starttls = deliver_starttls(h->hop, c->wp, clear),
 	};
 
 	t->c = c;
@@ -568,10 +583,10 @@ check_talk_start(struct check *c, struct check_hop *h, struct stream *s, const c
 	t->timer.fn = talk_timeout;
 	t->since_us = clock_mono_us();
 	arena_init(&t->arena, 4096);
-	cfg.starttls = talk_tls_wish(t);
+	t->login.hop = t->hop;
 	t->client = smtp_client_new(&cfg);
 	t->conn = conn_new(c->loop, s, MAX_INPUT, &talk_conn_events, t);
 	talk_arm(t);
-	if (t->hop->tls_implicit && t->hop->tls != PH_TLS_OFF)
+	if (t->hop->tls_implicit)
 		talk_tls_start(t);
 }

@@ -4,7 +4,7 @@
 #define CMD_CHECK_TALK_H
 
 #include "cmd/check.h"
-#include "smtp/client.h"
+#include "deliver/login.h"
 
 /* What has been said last, so whose reply comes next. */
 enum talk_stage { TALK_GREETING, TALK_EHLO, TALK_HELO, TALK_STARTTLS, TALK_AUTH,
@@ -27,11 +27,7 @@ struct check_talk {
 	int64_t since_us;               /* of the step under way */
 	bool secure, shaking, tls_told;
 	bool told;                      /* the failure has been said */
-	struct ph_sasl *sasl;
-	struct ph_str mechanism;
-	bool auth_said, auth_again;
-	enum ph_sasl_result auth_at;    /* what the mechanism said last, and why */
-	char auth_why[300];
+	struct login login;
 	char reply[400];                /* to AUTH */
 	struct arena arena;             /* of the reply at hand */
 	bool over, lost;
@@ -48,15 +44,13 @@ void talk_arm(struct check_talk *t);
 int64_t talk_took(struct check_talk *t);        /* since the step began; begins the next */
 
 /* check_secure.c */
-unsigned talk_tls_wish(struct check_talk *t);   /* starttls of the engine's configuration */
 void talk_tls_start(struct check_talk *t);
 void talk_tls_done(struct check_talk *t, int status);
 void talk_tls_absent(struct check_talk *t, unsigned extensions);        /* said once */
 void talk_login(struct check_talk *t, struct ph_str offered);
-void talk_login_step(struct check_talk *t, struct ph_str challenge);
-void talk_hide_password(const struct check_talk *t, char *text, size_t n);
 void talk_login_ok(struct check_talk *t);
 void talk_login_failed(struct check_talk *t, int code, struct ph_str text);
 const char *talk_login_missing_hint(const struct check_talk *t);
+const char *talk_clear_hint(struct check_talk *t);      /* TLS failed: how a delivery goes on */
 
 #endif

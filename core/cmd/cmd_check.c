@@ -38,7 +38,7 @@ static const struct opt check_rows[] = {
 	    "Sender to ask for; without it the name of the login if that is an address, else "
 	    "postmaster at the relay's hostname."),
 	OPT(struct check_opts, timeout, 0, "timeout", "TIME", "How long one step may take.",
-	    .dflt = "30s", .min = 100, .max = 600000),
+	    .dflt = "60s", .min = 100, .max = 600000),
 	OPT(struct check_opts, verbose, 'v', "verbose", NULL,
 	    "Shows the dialogue, without what logs in, and the plugins' log."),
 	OPT(struct check_opts, json, 0, "json", NULL, "Prints the steps as JSON."),

@@ -47,6 +47,16 @@ struct site_info *deliver_site_of(struct deliver *d, const struct envelope *env)
 bool deliver_reserve(struct deliver *d, const struct site_info *site);
 void deliver_unreserve(struct deliver *d);
 
+/* link_secure.c: what a hop's policy means on a connection, also to one that only tries it.
+ * The name that the certificate must be for, as the operator wrote it: one out of an MX record
+ * is whatever the answerer of the query wants it to be.  host: in hop->hosts; NULL none. */
+const char *deliver_tls_name(const struct ph_next_hop *hop, size_t host);
+/* starttls of smtp_client_config.  clear: opportunistic TLS has failed with this address. */
+unsigned deliver_starttls(const struct ph_next_hop *hop, struct worker_plugins *wp, bool clear);
+/* Puts the hop's layer on: conn_secure, or PH_ENOTSUP where no plugin has it. */
+int deliver_secure(struct conn *conn, struct worker_plugins *wp, const struct ph_next_hop *hop,
+                   const char *name);
+
 struct deliver_counts { uint64_t connections, attempts, delivered, deferred, failed, bytes; };
 void deliver_counts(const struct deliver *d, struct deliver_counts *out);
 

@@ -5,7 +5,8 @@
  *   read.c       messages and parts of them from the store
  *   route.c      asking routers, grouping by site
  *   pool.c       a site on this worker: who waits, which connection is next
- *   link.c       a connection from dial to QUIT;  link_secure.c  TLS and login
+ *   link.c       a connection from dial to QUIT;  link_secure.c  its TLS and what a login means
+ *   login.c      our half of a login
  *   attempt.c    one message through its transactions at a site
  *   outcome.c    what replies mean for recipients: hooks, log, result
  *
@@ -20,7 +21,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "smtp/client.h"
+#include "deliver/login.h"
 
 enum {
 	PART_BYTES = 64 * 1024, /* of stored content at once */
@@ -109,11 +110,7 @@ struct link {
 	bool over, over_next;           /* ends at the next look, as link_over said */
 	enum job_login over_login;
 	struct buf over_why;
-	struct ph_sasl *sasl;
-	struct ph_str mechanism; bool auth_said;        /* AUTH has left */
-	enum ph_sasl_result auth_at;    /* the mechanism's last word */
-	struct buf auth_why;            /* its words for people, when that was DENIED */
-	bool auth_again;                /* on this connection: a login was refused and tried anew */
+	struct login login;             /* again: on this connection */
 	struct timer timer;
 	int64_t deadline, armed, shaking_until;
 	uint64_t submitted, finished;
@@ -209,9 +206,7 @@ bool link_secure_needed(const struct ph_next_hop *hop);         /* never in the 
 void link_secure(struct link *l);       /* puts the layer on; link_secured follows */
 void link_secured(struct link *l, int status);
 void link_auth(struct link *l, struct ph_str offered);
-void link_auth_step(struct link *l, struct ph_str challenge);
 void link_auth_ok(struct link *l);
-void link_hide_password(const struct link *l, char *text);      /* stars in its place */
 void link_auth_failed(struct link *l, int code, struct ph_str text);
 
 /* --- attempt.c --- */

@@ -26,7 +26,7 @@ link_free(struct link *l)
 
 	timer_stop(d->loop, &l->timer);
 	dial_cancel(&l->dial);
-	sasl_end(&l->sasl);
+	login_free(&l->login);
 	if (l->conn != NULL)
 		conn_close(&l->conn, false);
 	smtp_client_free(&l->client);
@@ -38,7 +38,6 @@ link_free(struct link *l)
 	worker_plugins_drop(l->wp);
 	buf_free(&l->why);
 	buf_free(&l->over_why);
-	buf_free(&l->auth_why);
 	free(l->host_name);
 	free(l);
 	pool_dirty(p);          /* room for another */
@@ -101,7 +100,7 @@ static void
 hang_up(struct link *l)
 {
 	timer_stop(l->d->loop, &l->timer);
-	sasl_end(&l->sasl);
+	login_end(&l->login);
 	/* RFC 5321 4.1.1.10, where it can still be said, and not in the clear to one who never
 	 * speaks in it. */
 	if (l->client != NULL && (l->secure || !l->hop->tls_implicit))
@@ -109,7 +108,7 @@ hang_up(struct link *l)
 	if (l->conn != NULL)
 		conn_close(&l->conn, l->client != NULL);
 	smtp_client_free(&l->client);
-	l->secure = l->shaking = l->auth_again = false;
+	l->secure = l->shaking = l->login.again = false;
 }
 
 /* The host will not do: the next one, or the end of the link. */
@@ -313,7 +312,7 @@ link_events(struct link *l)
 			link_auth(l, ev.text);
 			break;
 		case SMTP_EV_AUTH_STEP:
-			link_auth_step(l, ev.text);
+			login_step(&l->login, ev.text);
 			break;
 		case SMTP_EV_AUTH_OK:
 			link_auth_ok(l);
@@ -464,11 +463,10 @@ link_heard(void *arg, struct ph_str reply)
 	struct buf text = { 0 };
 
 	buf_addstr(&text, reply);
-	buf_addc(&text, '\0');
-	if (l->sasl != NULL)
-		link_hide_password(l, text.data);
+	if (l->login.sasl != NULL)
+		login_hide(&l->login, text.data, text.len);
 	log_event(PH_TRACE, l->d->log, "deliver.heard", LOG_C("remote", l->remote),
-	    LOG_C("reply", text.data));
+	    LOG_S("reply", buf_view(&text)));
 	buf_free(&text);
 }
 
@@ -481,6 +479,7 @@ link_connected(struct link *l, const struct dial_result *res)
 		.hostname = d->cfg.hostname, .window_messages = d->cfg.window_messages,
 		.use_chunking = d->cfg.chunking, .use_pipelining = d->cfg.pipelining,
 		.auth = l->hop->auth != NULL, .tls_begun = l->hop->tls_implicit,
+		.starttls = deliver_starttls(l->hop, l->wp, pool_is_clear(l->pool, &res->addr)),
 	};
 
 	if (log_on(PH_TRACE)) {
@@ -488,11 +487,6 @@ link_connected(struct link *l, const struct dial_result *res)
 		cfg.heard = link_heard;
 		cfg.arg = l;
 	}
-	if (l->hop->tls >= PH_TLS_REQUIRED)
-		cfg.starttls = SMTP_CLIENT_TLS_MUST;
-	else if (l->hop->tls == PH_TLS_OPPORTUNISTIC && !pool_is_clear(l->pool, &res->addr) &&
-	         secure_find(l->wp, l->hop->tls_provider, &(struct ph_worker *){ NULL }) != NULL)
-		cfg.starttls = SMTP_CLIENT_TLS_IF;
 	l->state = LINK_GREETING;
 	l->host = res->host_index;
 	l->addr = res->addr;

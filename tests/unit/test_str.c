@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "base/str.h"
@@ -129,12 +130,39 @@ distance(void **state)
 	assert_int_equal(str_distance(str_make(lengthy, 64), str_make(lengthy, 64), 3), 0);
 }
 
+static void
+hiding(void **state)
+{
+	static const struct { const char *text, *secret, *expected; } v[] = {
+		{ "no secret here", "xyzzy", "no secret here" }, { "xyzzy", "xyzzy", "*****" },
+		{ "535 \"xyzzy\" is wrong: xyzzy", "xyzzy", "535 \"*****\" is wrong: *****" },
+		{ "xyzzyxyzzy", "xyzzy", "**********" }, { "xyzz", "xyzzy", "xyzz" },
+		{ "XYZZY", "xyzzy", "XYZZY" }, { "anything", "", "anything" }, { "", "x", "" },
+	};
+	char text[64], behind[] = "ab|ab";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) {
+		(void)snprintf(text, sizeof text, "%s", v[i].text);
+		str_hide(text, strlen(text), str_of(v[i].secret));
+		assert_string_equal(text, v[i].expected);
+	}
+	str_hide(behind, 2, STR("ab"));         /* nothing behind the n bytes, also not in part */
+	assert_string_equal(behind, "**|ab");
+	str_hide(behind, 4, STR("ab"));
+	assert_string_equal(behind, "**|ab");
+	memcpy(text, "a\0ba\0b", 6);
+	str_hide(text, 6, str_make("a\0b", 3));
+	assert_memory_equal(text, "******", 6);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comparisons), cmocka_unit_test(cutting), cmocka_unit_test(numbers),
 		cmocka_unit_test(utf8), cmocka_unit_test(utf8_steps), cmocka_unit_test(distance),
+		cmocka_unit_test(hiding),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
