@@ -110,13 +110,21 @@ tls_date_text(const ASN1_TIME *t, char out[32])
 
 /* --- facts --- */
 
-static struct tls_words *
-words_of(struct tls_layer *y)
+/* The other side's, whether or not it was believed; NULL: it has shown none. */
+static X509 *
+certificate_of(const struct tls_layer *y)
 {
 	X509 *x = SSL_get0_peer_certificate(y->ssl);
+
+	return x != NULL ? x : y->refused;
+}
+
+static struct tls_words *
+words_of(struct tls_layer *y, X509 *x)
+{
 	struct tls_words *w = calloc(1, sizeof *w);
 
-	if (w == NULL || x == NULL)
+	if (w == NULL)
 		return w;
 	w->n_subject = tls_name_text(X509_get_subject_name(x), w->subject, sizeof w->subject);
 	w->n_issuer = tls_name_text(X509_get_issuer_name(x), w->issuer, sizeof w->issuer);
@@ -163,8 +171,8 @@ tls_layer_facts(void *layer, struct ph_secure_facts *out)
 		out->bits = SSL_get_cipher_bits(y->ssl, NULL);
 		out->resumed = SSL_session_reused(y->ssl) == 1;
 	}
-	if (y->words == NULL && SSL_get0_peer_certificate(y->ssl) != NULL)
-		y->words = words_of(y);
+	if (y->words == NULL && certificate_of(y) != NULL)
+		y->words = words_of(y, certificate_of(y));
 	w = y->words;
 	ERR_clear_error();
 	if (w == NULL)

@@ -68,6 +68,7 @@ tls_layer_close(void *layer)
 	tls_client_end(y);
 	tls_material_unref(&y->material);
 	tls_words_free(&y->words);
+	X509_free(y->refused);
 	free(y->problem);
 	free(y->name);
 	*y = (struct tls_layer){ 0 };

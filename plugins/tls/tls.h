@@ -177,6 +177,7 @@ struct tls_layer {
 	struct tls_material *material;  /* server: its certificates may be chosen from */
 	struct tls_words *words;        /* NULL until somebody asks */
 	char *problem;                  /* in words, NULL: none */
+	X509 *refused;                  /* the other side's, which ended the handshake */
 	char *name;                     /* client: the host's; server: the name asked for */
 	struct tls_site *site;          /* client */
 	enum ph_tls_policy policy;

@@ -93,6 +93,13 @@ tls_words_verify(int ok, X509_STORE_CTX *ctx)
 		    : X509_get0_notAfter(x), t.date);
 	}
 	words_of_chain(y, x, error, X509_STORE_CTX_get_error_depth(ctx), &t);
+	if (!y->unverified && y->refused == NULL) {
+		/* OpenSSL keeps a certificate once it has passed; who looks for the reason wants
+		 * to see this one. */
+		y->refused = X509_STORE_CTX_get0_cert(ctx);
+		if (y->refused != NULL)
+			X509_up_ref(y->refused);
+	}
 	return y->unverified;
 }
 

@@ -169,7 +169,7 @@ def test_a_host_that_hangs_up_or_stays_silent(check):
         assert o.status == TEMPFAIL and "closed" in o.step("mail")["text"]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         o = check(f'hosts: ["127.0.0.1:{silent.getsockname()[1]}"]', "--timeout", "300ms")
-    assert o.status == TEMPFAIL and "no answer" in o.step("greeting")["text"] and "tls-implicit" in o.step("greeting")["hint"]
+    assert o.status == TEMPFAIL and o.step("greeting")["text"] == "no answer within 0.3 s" and o.step("greeting")["ms"] >= 290 and "tls-implicit" in o.step("greeting")["hint"]
 
 
 def test_what_a_host_says_cannot_steer_the_terminal(check):
@@ -224,6 +224,10 @@ def test_certificates_that_are_not_believed(check, certificates):
             assert o.verdict("tls") == "failure" and o.step("tls")["hint"]
             hints = " ".join(s.get("hint") or "" for s in o.steps)
             assert ("set tls-ca-file" in hints) == (which is certificates.stranger), hints
+            shown = o.step("certificate")["text"]       # also what was refused: whose it is, from whom, until when
+            assert o.verdict("certificate") == "failure" and "issued by" in shown and "not verified: " in shown, shown
+            assert re.search(r"\(-?\d+ days\)", shown) and ("expired 20" in shown) == (which is certificates.expired), shown
+            assert ("other.example.net" in shown) == (which is certificates.mismatched), shown
             said = " ".join(s["text"] for s in o.steps if s["step"] in ("tls", "certificate"))
             assert all(w in said for w in words), said
             assert not [s for s in h.seen if s.startswith("MAIL")]
@@ -253,6 +257,22 @@ def test_opportunistic_goes_on_in_the_clear_and_says_so(check, certificates):
         o = check(f'hosts: ["[localhost]:{h.port}"]\nallow-loopback: yes', more=TLS)
         assert o.status == OK and o.verdict("tls") == "warning", o.steps
         assert o.verdict("rcpt") == "ok"
+
+
+def test_opportunistic_with_a_login_says_what_becomes_of_it(check, certificates, tmp_path):
+    """Mail does not go in the clear where its login does not."""
+    def outcome(h, mechanisms):
+        return check(f'hosts: ["127.0.0.1:{h.port}"]\nallow-loopback: yes\ntls: opportunistic\nauth: basic\nmechanisms: {mechanisms}\n'
+                     f'username: alice@example.com\npassword-file: {secret(tmp_path)}', more=BASIC)
+    for mechanisms, waits in (("[PLAIN, LOGIN]", True), ("[CRAM-MD5]", False)):
+        with Host(login=("PLAIN", "alice@example.com", "correct horse"), login_only_in_tls=False) as h:
+            o = outcome(h, mechanisms)
+            assert o.status == UNAVAILABLE and o.verdict("login") == "failure", o.steps
+            assert o.step("tls")["text"] == "not offered; " + ("without it there is no login, and mail waits" if waits else
+                                                              "login and mail go in the clear")
+        with Host(certificate=certificates.server, oldest=ssl.TLSVersion.TLSv1, login=("PLAIN", "alice@example.com", "correct horse")) as h:
+            o = outcome(h, mechanisms)
+            assert o.verdict("tls") == "warning" and ("mail waits" in o.step("tls")["hint"]) == waits, o.steps
 
 
 # --- logins ---
