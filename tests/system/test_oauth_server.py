@@ -5,12 +5,14 @@ import hashlib
 import hmac
 import itertools
 import json
+import os
 import smtplib
 import ssl
 import subprocess
+import sys
 
 import pytest
-from conftest import PATIENCE, need, until
+from conftest import PATIENCE, SANITIZED, TOP, need, run, until
 from labs import certificates, labs_folder, oauth_peer  # noqa: F401: fixtures
 
 
@@ -232,6 +234,66 @@ def test_a_new_key_is_found(start, relay, peer, certificates, tmp_path):  # noqa
     new.write_bytes(fetch())
     new.rename(keys)
     assert c.auth_line("OAUTHBEARER", message("OAUTHBEARER", peer.token()))[0] == 235
+
+
+@pytest.fixture
+def later(tmp_path):
+    """later.env: for a relay whose steady clock can be put forward; later.by(seconds) does it."""
+    if SANITIZED:
+        pytest.skip("the sanitizers' library must come first")
+    library, file = tmp_path / "later.so", tmp_path / "later"
+    file.write_bytes(bytes(8))
+    run(os.environ.get("CC", "cc"), "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, TOP / "tests" / "system" / "later.c")
+
+    class Later:
+        env, seconds = {"LD_PRELOAD": str(library), "LATER": str(file)}, 0
+
+        @classmethod
+        def by(cls, seconds):
+            cls.seconds += seconds
+            with open(file, "r+b") as f:
+                f.write(cls.seconds.to_bytes(8, sys.byteorder))
+    return Later
+
+
+def test_keys_come_and_go_at_their_address(start, peer, certificates, tmp_path, later):  # noqa: F811
+    r = start.relay("", config=config(tmp_path, certificates, by_keys(peer, "jwks-age: 1m")), env=later.env)
+    unknown = "signed with a key that its issuer does not show"
+
+    def code(token):
+        c = Client(r, certificates)
+        got = c.auth_line("OAUTHBEARER", message("OAUTHBEARER", token))[0]
+        c.close()
+        return got
+    a = peer.token()
+    assert code(a) == 235
+    peer.ctl(**{"rotate-keys": "1"})
+    b = peer.token()
+    # a key that nobody knows is looked for once a minute, however many tokens name it
+    all_refused(r, certificates, [("OAUTHBEARER", message("OAUTHBEARER", b, f"u{i}@lab.test")) for i in range(6)])
+    until("each refusal's reason", lambda: r.text().count(unknown) == 6)
+    assert peer.stats()["jwks"] == 1
+    later.by(61)
+    assert [code(b), code(a), code(b)] == [235] * 3
+    assert peer.stats()["jwks"] == 2
+    # those of before are withdrawn: known here, but not for longer than jwks-age
+    peer.ctl(**{"rotate-keys": "only"})
+    c = peer.token()
+    later.by(61)
+    all_refused(r, certificates, [("OAUTHBEARER", message("OAUTHBEARER", token, f"{name}@lab.test")) for name, token in (("a", a), ("b", b))])
+    until("each refusal's reason", lambda: r.text().count(unknown) == 8)
+    assert code(c) == 235 and peer.stats()["jwks"] == 3
+    # nor does an issuer that is away make them good for ever: another age, and nobody can say
+    peer.ctl(http="503")
+    later.by(61)
+    assert code(c) == 235
+    r.wait_log("clients' tokens cannot be checked: .*503")
+    later.by(61)
+    assert code(c) == 454
+    peer.ctl(http="ok")
+    later.by(6)
+    assert code(c) == 235
+    no_tokens(r, a, b, c)
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -384,6 +384,7 @@ rubbish_is_no_token(void **state)
 static const char *const an_issuer[] = { "https://i.example" }, *const an_audience[] = { "relay" };
 static const char *const a_scope[] = { "mail" }, *const a_claim[] = { "email", "sub" };
 
+#define CLAIMS "{\"iss\":\"https://i.example\",\"aud\":\"relay\",\"exp\":1100,\"scope\":\"mail\","
 static void
 claims_are_checked(void **state)
 {
@@ -406,6 +407,14 @@ claims_are_checked(void **state)
 		{ "{\"iss\":\"https://i.example\",\"aud\":\"relay\",\"exp\":1100,\"scope\":\"mail\"}", PH_EPERM, "nobody" },
 		{ "{\"iss\":\"https://i.example\",\"aud\":\"relay\",\"exp\":1100,\"scope\":\"mail\",\"sub\":\"a\\nb\"}", PH_EPERM, "control" },
 		{ "{\"iss\":\"https://i.example\",\"aud\":\"relay\",\"exp\":1100,\"scope\":\"mail\",\"email\":\"b@c\",\"email_verified\":false}", PH_EPERM, "verified" },
+		{ CLAIMS "\"email\":\"b@c\",\"email_verified\":\"false\"}", PH_EPERM, "verified" },
+		{ CLAIMS "\"email\":\"b@c\",\"email_verified\":null}", PH_EPERM, "verified" },
+		{ CLAIMS "\"email\":\"b@c\",\"email_verified\":0}", PH_EPERM, "verified" },
+		{ CLAIMS "\"email\":\"b@c\",\"email_verified\":\"\"}", PH_EPERM, "verified" },
+		{ CLAIMS "\"email\":\"b@c\",\"email_verified\":true}", 0, "b@c" },
+		{ CLAIMS "\"email\":\"b@c\",\"email_verified\":\"true\"}", 0, "b@c" },
+		/* of an address that is not the login, it says nothing */
+		{ CLAIMS "\"sub\":\"a\",\"email\":\"\",\"email_verified\":false}", 0, "a" },
 	};
 	struct oauth_expected e = { { an_issuer, 1 }, { an_audience, 1 }, { a_scope, 1 }, { a_claim, 2 }, 1000, 60 };
 	char user[256], why[200];
