@@ -515,6 +515,46 @@ def test_sender_rules_hold_for_certificates_and_change(users, tmp_path):
         assert s.docmd("MAIL", "FROM:<scan@example.com>")[0] == 250
 
 
+@pytest.mark.parametrize("rule", ["own-domain", "map"])
+def test_a_certificates_name_is_whole_as_it_is(users, tmp_path, rule):
+    """The default domain is for those who type their name without one."""
+    senders = tmp_path / "senders"
+    senders.write_text("printer7@example.com boss@example.com\nprinter7 scan@example.net\nann ceo@example.com\n")
+    u = users(options=f", sender-login: {rule if rule != 'map' else f'map {senders}'}")
+    u.add("printer7")
+    u.run()
+    short = u.certificates.make("short-name", ["printer7"], purpose="clientAuth")
+    with u.smtp(certificate=short) as s:
+        assert s.docmd("AUTH", "EXTERNAL =")[0] == 235
+        assert s.docmd("MAIL", "FROM:<boss@example.com>")[0] == 553
+        assert s.docmd("MAIL", "FROM:<scan@example.net>")[0] == (250 if rule == "map" else 553)
+    with u.smtp() as s:
+        assert login(s, "printer7") == 235
+        assert s.docmd("MAIL", "FROM:<boss@example.com>")[0] == 250
+    if rule == "map":           # nor is its domain taken off
+        with u.smtp(certificate=u.certificates.make("whole-name", ["ann@example.com"], purpose="clientAuth")) as s:
+            assert s.docmd("AUTH", "EXTERNAL =")[0] == 235
+            assert s.docmd("MAIL", "FROM:<ceo@example.com>")[0] == 553
+
+
+def test_misspelt_auth_is_hidden_from_the_trace(users):
+    u = users(options=", allow-cleartext: yes", more="log-level: trace\n")
+    u.add("bob")
+    relay = u.run()
+    secret = b64(f"\0bob\0{PASSWORD}")
+    lines = [" AUTH PLAIN ", "\tauth plain ", "AUTH=PLAIN ", "AUTH=", "AUTHPLAIN ", "AUTH:PLAIN ", "authenticate plain "]
+    for line in lines:
+        t = Talk(relay.port)
+        t.cmd("EHLO client.example")
+        assert t.cmd(line + secret)[0] in (500, 501, 502, 503, 504), line
+        t.cmd(secret)           # and what would have been the answer to a prompt
+        t.cmd("NOOP")
+        t.close()
+    until("all lines in the trace", lambda: len(re.findall(r"event=smtp.in .*line=NOOP", relay.text())) == len(lines))
+    assert len(re.findall(r"event=smtp.in .*line=AUTH hidden=\*\*\*", relay.text())) == len(lines)
+    assert secret not in relay.text()
+
+
 # --- PAM ---
 
 def pam_env(folder, users, service="posthouse", auth=None, account=None):
