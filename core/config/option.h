@@ -14,7 +14,8 @@
  * taken for a list of one. */
 unsigned option_apply(const struct ph_option *rows, const struct node *node, const char *path,
                       void *out, struct arena *arena, struct diags *d);
-/* Warns of secrets' files that the account user, whom root goes on as, cannot read again. */
+/* Warns of files, of secrets and of rows with reread, that the account user, whom root goes on as,
+ * cannot read again. */
 void option_warn_unreadable(const struct ph_option *rows, const struct node *map, const char *path,
                             const char *user, struct arena *arena, struct diags *d);
 /* Wipes secrets. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fsutil.h"
 #include "base/secret.h"
@@ -202,15 +203,21 @@ secret_file(struct option_run *run, const struct node *n, const char *path, stru
 	    "chmod o-r %s", path);
 }
 
+static bool
+is_plain(const struct node *n)
+{
+	return n->kind == NODE_SCALAR && n->text.n > 0 &&
+	    memchr(n->text.p, '\0', n->text.n) == NULL;
+}
+
 static void
-warn_unreadable(struct option_run *run, const struct node *n, const char *user)
+warn_secret(struct option_run *run, const struct node *n, const char *user)
 {
 	size_t errors = run->d->errors;
 	const char *path = NULL;
 	struct diag *g;
 
-	if (n->kind == NODE_SCALAR && n->text.n > 0 && !str_starts(n->text, "env:") &&
-	    memchr(n->text.p, '\0', n->text.n) == NULL)
+	if (is_plain(n) && !str_starts(n->text, "env:"))
 		path = secret_path(run, n);
 	if (path == NULL || run->d->errors != errors || fs_readable_by(path, user))
 		return;
@@ -220,6 +227,24 @@ warn_unreadable(struct option_run *run, const struct node *n, const char *user)
 		diag_hint(run->d, g, "write User=%s in the systemd unit", user);
 	else
 		diag_hint(run->d, g, "chown %s %s", user, path);
+}
+
+/* One that is not there, or a path that is not whole, is the plugin's to tell. */
+static void
+warn_file(struct option_run *run, const struct node *n, const char *user)
+{
+	const char *slash = is_plain(n) ? memchr(n->text.p, '/', n->text.n) : NULL, *path;
+	struct diag *g;
+
+	if (slash == NULL)
+		return;
+	path = arena_strndup(run->arena, slash, n->text.n - (size_t)(slash - n->text.p));
+	if (access(path, F_OK) != 0 || fs_readable_by(path, user))
+		return;
+	g = option_complain(run, DIAG_WARNING, n->place, "%s cannot be read by the user %s, as the "
+	    "running posthouse has to", path, user);
+	diag_hint(run->d, g, "let its group read it (chgrp, chmod g+r), or chown %s %s; its "
+	    "directories must let that user in, too", user, path);
 }
 
 static void
@@ -237,7 +262,9 @@ warn_rows(struct option_run *run, const struct ph_option *rows, const struct nod
 			row++;
 		here.name = row->name;
 		if (row->type == PH_T_SECRET)
-			warn_unreadable(&inner, n, user);
+			warn_secret(&inner, n, user);
+		else if (row->reread)
+			warn_file(&inner, n, user);
 		else if (row->type == PH_T_SECTION)
 			warn_rows(&inner, row->rows, n, user);
 		else if (row->type == PH_T_SECTIONS && n->kind == NODE_LIST)

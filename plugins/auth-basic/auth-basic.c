@@ -196,7 +196,7 @@ basic_close(struct ph_worker *w, void *data)
 #define OPT(field, key, ...) PH_OPT(struct basic_cfg, field, key, __VA_ARGS__)
 
 static const struct ph_option basic_options[] = {
-	OPT(users, "users",
+	OPT(users, "users", .reread = true,
 	    .doc = "File of those who may log in, kept by `posthouse user`: one line each, with the "
 	           "hash of the password and the verifier for SCRAM. It must be readable by the "
 	           "account that the relay runs as and closed to others; changes are taken at once. "
@@ -214,7 +214,7 @@ static const struct ph_option basic_options[] = {
 	OPT(allow_cleartext, "allow-cleartext", .dflt = "no",
 	    .doc = "Whether PLAIN and LOGIN are offered outside TLS, too. Whoever can listen on the "
 	           "way then has the passwords."),
-	OPT(sender_login, "sender-login", .dflt = "any",
+	OPT(sender_login, "sender-login", .dflt = "any", .reread = true,
 	    .doc = "Which sender addresses a login may use: any, own-domain (those of the domain of its "
 	           "name), or map FILE (those that the file lists for it). Holds for every login, by "
 	           "whichever mechanism and plugin; the null sender is always allowed. Others get 553. "

@@ -46,7 +46,7 @@ static const struct ph_option server_options[] = {
 	    .doc = "Where the keys are that tokens are signed with (RFC 7517), as https://HOST/PATH. They "
 	           "are fetched at the first login, again when jwks-age is over, and when a token names "
 	           "a key that is not among them, once a minute at most."),
-	SERVER(jwks_file, "jwks-file",
+	SERVER(jwks_file, "jwks-file", .reread = true,
 	    .doc = "A file with those keys. It is read again when it changes."),
 	SERVER(issuers, "issuer", .max_items = 20,
 	    .doc = "Who may have issued a token (its iss claim), to the letter. Required with keys."),
@@ -89,7 +89,7 @@ const struct ph_option oauth_options[] = {
 	           "public one, which can act for a person only."),
 	PH_OPT_CHOICE(struct oauth_cfg, client_auth, "client-authentication", client_auths, .dflt = "post",
 	    .doc = "Where the secret is put in a request (RFC 6749 2.3.1)."),
-	OPT(client_certificate, "client-certificate",
+	OPT(client_certificate, "client-certificate", .reread = true,
 	    .doc = "A certificate in PEM that is registered at the provider, in place of a secret. Its "
 	           "thumbprints go into the header of the assertions (x5t, x5t#S256)."),
 	OPT(client_key, "client-key",
@@ -118,7 +118,7 @@ const struct ph_option oauth_options[] = {
 	OPT(extra, "extra-parameters", .max_items = 20,
 	    .doc = "Further fields of each request, as NAME=VALUE; some providers want audience=... or "
 	           "resource=..."),
-	OPT(ca_file, "ca-file",
+	OPT(ca_file, "ca-file", .reread = true,
 	    .doc = "Certificate authorities, PEM, that may have signed the endpoints' certificates; "
 	           "without it those of the system."),
 	OPT(timeout, "timeout", .dflt = "20s", .min = "1s", .max = "50s",

@@ -40,13 +40,13 @@ void secrecy_fill(
 	PH_OPT(T, s.name, "tls-name", \
 	    .doc = "Name that the host's certificate must be for, and that it is asked for (SNI). " \
 	           "Without it the host's name as written in hosts, not the one found by MX."), \
-	PH_OPT(T, s.ca_file, "tls-ca-file", \
+	PH_OPT(T, s.ca_file, "tls-ca-file", .reread = true, \
 	    .doc = "PEM file of those who may have signed the host's certificate. Without it " \
 	           "whom the plugin tls trusts: its own ca-file, or the system's list."), \
-	PH_OPT(T, s.certificate, "tls-certificate", \
+	PH_OPT(T, s.certificate, "tls-certificate", .reread = true, \
 	    .doc = "PEM file with the certificate that is shown when the host asks for one, and its " \
 	           "chain."), \
-	PH_OPT(T, s.key, "tls-key", \
+	PH_OPT(T, s.key, "tls-key", .reread = true, \
 	    .doc = "PEM file with the key of tls-certificate. Without it the key is looked for in " \
 	           "the certificate's file."), \
 	PH_OPT_CHOICE(T, s.minimum, "tls-minimum", secrecy_minimums, \

@@ -287,9 +287,9 @@ static const struct ph_choice identities[] = {
 #define OPT_LEGACY(field, key, ...) PH_OPT(struct tls_legacy, field, key, __VA_ARGS__)
 
 static const struct ph_option pair_options[] = {
-	OPT_PAIR(certificate, "certificate", .required = true,
+	OPT_PAIR(certificate, "certificate", .required = true, .reread = true,
 	    .doc = "File in PEM with the certificate, followed by its chain."),
-	OPT_PAIR(key, "key",
+	OPT_PAIR(key, "key", .reread = true,
 	    .doc = "File in PEM with the private key, when it is not in the same file."),
 	PH_OPT_END
 };
@@ -304,11 +304,11 @@ static const struct ph_option legacy_options[] = {
 };
 
 static const struct ph_option tls_options[] = {
-	OPT(certificate, "certificate",
+	OPT(certificate, "certificate", .reread = true,
 	    .doc = "File in PEM with our certificate, followed by its chain. It is shown to clients that "
 	           "ask for no name, or for one that no other certificate has. Without it, and without "
 	           "certificates, TLS is for outbound connections only."),
-	OPT(key, "key",
+	OPT(key, "key", .reread = true,
 	    .doc = "File in PEM with the private key of certificate, when it is not in the same file."),
 	PH_OPT_SECTIONS(struct tls_cfg, certificates, "certificates", struct tls_pair, pair_options,
 	    .max_items = 1000,
@@ -328,7 +328,7 @@ static const struct ph_option tls_options[] = {
 	    .dflt = "off",
 	    .doc = "Whether clients are asked for a certificate. The name in a verified one is an "
 	           "identity: for relaying, and for the login EXTERNAL."),
-	OPT(client_ca_file, "client-ca-file",
+	OPT(client_ca_file, "client-ca-file", .reread = true,
 	    .doc = "File in PEM with the authorities that may have signed clients' certificates, or with "
 	           "such certificates themselves."),
 	OPT(client_listeners, "client-listeners",
@@ -339,7 +339,7 @@ static const struct ph_option tls_options[] = {
 	    .doc = "Whether clients may take up an earlier session by a ticket, which spares both sides "
 	           "most of the handshake. The keys of tickets are renewed every two hours and are never "
 	           "written anywhere."),
-	OPT(ca_file, "ca-file",
+	OPT(ca_file, "ca-file", .reread = true,
 	    .doc = "File in PEM with the authorities that may have signed the certificates of hosts that "
 	           "mail is sent to. The system's store by default; a smart host may have its own."),
 	PH_OPT_SECTIONS(struct tls_cfg, legacy, "legacy", struct tls_legacy, legacy_options,

@@ -1,9 +1,12 @@
 """Mistakes of TLS and logins in a configuration: told by `posthouse check`, at their place, all of them at once, with what to write."""
 import os
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
-from conftest import PLUGINS, POSTHOUSE, posthouse, run
+from conftest import PLUGINS, posthouse
 
 EX_OK, EX_CONFIG = 0, 78
 OAUTH = "auth-oauth2: { token-endpoint: \"https://localhost/t\", client-id: x, client-secret-file: SECRET, scope: smtp }"
@@ -108,3 +111,42 @@ def test_what_follows_from_a_mistake_is_no_mistake(check):
     assert [s[1] for s in said] == ["plugins.tls.key", "plugins.auth-basic.users", "plugins.smarthost.hosts"], said
     said = check("auth-anonymous", "smarthost: { hosts: localhost }", listen=", tls: required, auth: required")
     assert [s[1] for s in said] == ["listen.tls", "listen.auth", "plugins.smarthost.hosts"], said
+
+
+# --- what the running daemon cannot read ---
+
+@pytest.fixture
+def shared_folder():
+    """One that every account may enter, other than pytest's."""
+    with tempfile.TemporaryDirectory(prefix="posthouse-mistakes.") as d:
+        os.chmod(d, 0o755)
+        yield Path(d)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root goes on as another account")
+def test_files_that_the_account_cannot_read(check, shared_folder):
+    def file(name, text):
+        f = shared_folder / name
+        f.write_text(text)
+        f.chmod(0o600)
+        return f
+
+    cert, key = (file(n.lower(), check.names[n].read_text()) for n in ("CERT", "KEY"))
+    users, senders = file("users", ""), file("senders", "* @example.com\n")
+    password = file("password", "hidden words\n")
+    files = (cert, key, users, senders, password)
+    plugins = [f"tls: {{ certificate: {cert}, key: {key}, ca-file: {cert} }}",
+               f"auth-basic: {{ users: {users}, sender-login: map {senders} }}",
+               f"smarthost: {{ hosts: a.example.com, tls: verify, auth: basic, username: relay, password-file: {password}, "
+               f"tls-ca-file: {cert}, tls-certificate: {cert}, tls-key: {key} }}"]
+    said = check(*plugins, top="user: nobody\n")
+    assert [s[1].split(".", 1)[1] for s in said] == [
+        "tls.certificate", "tls.key", "tls.ca-file", "auth-basic.users", "auth-basic.sender-login", "smarthost.password-file",
+        "smarthost.tls-ca-file", "smarthost.tls-certificate", "smarthost.tls-key"], said
+    for severity, path, text, hint in said:
+        assert severity == "warning" and "cannot be read by the user nobody" in text and "chown nobody /" in hint
+        assert ("reload would fail" in text) == (path == "plugins.smarthost.password-file")
+    assert check(*plugins) == []        # it stays root
+    for f in files:
+        shutil.chown(f, "nobody")
+    assert check(*plugins, top="user: nobody\n") == []
