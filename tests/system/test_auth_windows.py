@@ -55,8 +55,11 @@ class Client:
             if line[3:4] != "-":
                 return "\n".join(lines)
 
-    def cmd(self, line):
+    def send(self, line):
         self.s.sendall(line.encode() + b"\r\n")
+
+    def cmd(self, line):
+        self.send(line)
         return self.reply()
 
     def ntlm(self, user="alice", domain="LAB"):
@@ -269,6 +272,59 @@ def test_a_stopped_helper_that_goes_on_answers_nobody(fake):
     assert f.logged_in("bob") == "LAB\\bob"
     c.close()
     other.close()
+
+
+@pytest.mark.parametrize("when", ["between two messages", "at work"])
+def test_a_helper_that_is_killed(fake, when):
+    f = fake()
+    c = f.client()
+    assert c.cmd("AUTH NTLM " + b64(TYPE1))[:3] == "334"
+    pid = f.pids()[0]
+    if when == "at work":
+        f.mode("frozen")
+        c.send(b64(type3("alice")))
+        until("the helper at work", (f.folder / "frozen").exists)
+        os.kill(pid, signal.SIGKILL)
+        answer = c.reply()
+    else:
+        os.kill(pid, signal.SIGKILL)
+        until("its end", lambda: gone(pid))
+        answer = c.cmd(b64(type3("alice")))
+    assert answer.startswith("454 4.7.0"), answer
+    assert c.cmd("NOOP")[:3] == "250"
+    c.close()
+    assert f.logged_in("bob") == "LAB\\bob"
+    assert f.pids()[-1] != pid
+
+
+def test_an_account_is_not_taken_for_a_sid(start, fake):
+    """Who is named like the SID of a member is looked up by that name, and is no member."""
+    asked, tool = start.folder / "asked", start.folder / "wbinfo"
+    member, group = "S-1-5-21-1-2-3-500", "S-1-5-21-1-2-3-512"
+    tool.write_text(f"""#!/bin/sh
+echo "$1" >> {asked}
+case $1 in
+--name-to-sid={member}) echo 'S-1-5-21-1-2-3-1104 SID_USER (1)';;
+--name-to-sid=LAB?alice) echo '{member} SID_USER (1)';;
+--user-sids={member}) echo '{group}';;
+--user-sids=*) echo S-1-5-21-1-2-3-513;;
+*) echo "failed to call wbcLookupName"; exit 1;;
+esac
+""")
+    tool.chmod(0o755)
+    f = fake(dialect="spnego", require_membership=group, membership_helper=f"[{tool}]", helper_timeout="20s")
+    spnego = bytes.fromhex("602a06062b0601050502") + bytes(34)
+    for name, code in ((member, "535"), ("LAB\\alice", "235")):
+        f.mode(f"say AF oQcwBaADCgEA {name}")       # at once, as with Kerberos
+        c = f.client()
+        r = c.cmd("AUTH GSSAPI " + b64(spnego))
+        while r.startswith("334"):
+            r = c.cmd("")
+        assert r[:3] == code, (name, r)
+        c.close()
+    assert f"--name-to-sid={member}" in asked.read_text().splitlines()
+    # the group alone may be written as a SID
+    assert f"--name-to-sid={group}" not in asked.read_text().splitlines()
 
 
 def test_who_hangs_up_frees_the_helper(fake):
@@ -572,6 +628,22 @@ def test_winbindd_and_the_controller_fail(lab_relay, domain):
         domain.ctl("dc-thaw")
     until("the controller", domain.works, 60, 0.5)
     until("a login after it", lambda: dialogue(domain, r, "NTLM").returncode == 0)
+
+
+@pytest.mark.slow
+def test_the_controller_is_down(lab_relay, domain):
+    """Not hanging but gone: the helper says so, and the login is for later. Tickets are good meanwhile."""
+    r = lab_relay(helper_timeout="40s")
+    for mechanism in ("NTLM", "GSSAPI"):        # which puts the ticket for this service into the cache
+        assert dialogue(domain, r, mechanism).returncode == 0, mechanism
+    with domain.without_controller():
+        d = dialogue(domain, r, "NTLM")
+        assert "S: 454 4.7.0" in d.stdout and "NT_STATUS" not in d.stdout, d.stdout
+        assert "NT_STATUS_NO_LOGON_SERVERS" in r.wait_log(r"event=auth.unavailable.*")[0]
+        assert dialogue(domain, r, "GSSAPI").returncode == 0
+    d = dialogue(domain, r, "NTLM")
+    assert d.returncode == 0 and "S: 235" in d.stdout, d.stdout
+    assert "auth.failed" not in r.text()
 
 
 def test_rfc4752_last_step(lab_relay, domain):
