@@ -76,6 +76,13 @@ session_secured(struct session *s, int status)
 	log_event(PH_INFO, &s->log, "tls.opened", LOG_A("client", &s->facts.client),
 	    LOG_S("version", tf.version), LOG_S("cipher", tf.cipher),
 	    LOG_I("resumed", tf.resumed), LOG_S("certificate", tf.peer_name));
+	if (tf.problem.n > 0)           /* it goes on as nobody */
+		log_event(PH_INFO, &s->log, "tls.unbelieved", LOG_A("client", &s->facts.client),
+		    LOG_C("listener", s->listen->address), LOG_S("why", tf.problem));
+	if (tf.legacy)
+		log_event(PH_WARN, &s->log, "tls.legacy", LOG_A("client", &s->facts.client),
+		    LOG_C("listener", s->listen->address), LOG_S("version", tf.version),
+		    LOG_S("cipher", tf.cipher));
 	session_offer(s);
 	smtp_server_secured(&s->smtp, true);
 	s->wait = FOR_NOTHING;

@@ -111,6 +111,7 @@ struct ph_secure_facts {                /* views live as long as the layer */
 	struct ph_str subject, issuer, names;   /* names: those it is valid for, by ", " */
 	int64_t expires;                /* its notAfter, seconds since 1970 */
 	bool resumed;                   /* an earlier session was taken up again */
+	bool legacy;                    /* server: too old for others, let in by an exception */
 };
 struct ph_secure {
 	uint32_t size;

@@ -170,6 +170,7 @@ tls_layer_facts(void *layer, struct ph_secure_facts *out)
 		out->cipher = (struct ph_str){ cipher, strlen(cipher) };
 		out->bits = SSL_get_cipher_bits(y->ssl, NULL);
 		out->resumed = SSL_session_reused(y->ssl) == 1;
+		out->legacy = y->legacy && SSL_version(y->ssl) < y->tw->cfg->minimum;
 	}
 	if (y->words == NULL && certificate_of(y) != NULL)
 		y->words = words_of(y, certificate_of(y));

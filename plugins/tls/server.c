@@ -180,14 +180,7 @@ tls_server_begin(struct tls_layer *y, const struct ph_secure_want *want)
 void
 tls_server_shaken(struct tls_layer *y)
 {
-	int version = SSL_version(y->ssl);
-
-	y->owes_ticket = y->tw->cfg->tickets && version >= TLS1_3_VERSION;
-	if (y->legacy && version < y->tw->cfg->minimum)
-		tls_log(y->tw, PH_WARN, "an old client at %s uses %s with %s, allowed by legacy",
-		    y->listener, tls_version_text(version), SSL_get_cipher_name(y->ssl));
-	if (y->problem != NULL)
-		tls_log(y->tw, PH_INFO, "a client's certificate is not believed: %s", y->problem);
+	y->owes_ticket = y->tw->cfg->tickets && SSL_version(y->ssl) >= TLS1_3_VERSION;
 }
 
 /* Text without anything that could end a line or a string. */

@@ -33,6 +33,8 @@ layer_greeted(struct toy_layer *y)
 		return false;
 	}
 	y->verified = name[0] != '\0' && name[0] != '?';
+	if (name[0] == '?')
+		y->problem = "nobody signed it";
 	memcpy(y->name, name, strlen(name) + 1);
 	y->open = true;
 	return true;

@@ -235,8 +235,12 @@ def test_client_certificates_requested(start, sink, certificates):
         s.mail()
         s.close()
         r.wait_log(f"event=tls.opened.*{log}", after=at)
-    assert re.search(r"not believed.*unknown CA.*Stranger-Root", r.text())
-    assert re.search(r"not believed.*expired on", r.text())
+    # of which session, as everything else says
+    opened = re.findall(r"event=tls.opened worker=\d+ (sid=\w+ client=127\.0\.0\.1) ", r.text())
+    for why in (r"unknown CA.*Stranger-Root", r".*expired on"):
+        told = re.search(rf'info event=tls.unbelieved worker=\d+ (sid=\w+ client=127\.0\.0\.1) listener=127.0.0.1:0 why="{why}', r.text())
+        assert told and told[1] in opened, r.text()
+    assert r.text().count("event=tls.unbelieved") == 2
 
 
 def test_client_certificates_required(start, sink, certificates):
@@ -309,11 +313,13 @@ def test_old_versions_only_at_the_fenced_listener(start, sink, certificates):
         assert ("221 2.0.0" in got.stdout) == good, got
         if good:
             r.wait_log("event=tls.opened.*version=TLSv1 ")
-            r.wait_log("an old client .*TLSv1.0.*allowed by legacy")
+            r.wait_log(r"warn event=tls.legacy worker=\d+ sid=\w+ client=127\.0\.0\.1 listener=127\.0\.0\.1:0 version=TLSv1 cipher=\S")
         else:
             r.wait_log(r"event=tls.failed.*the client speaks at most TLSv1\.0, the minimum at .* is TLSv1\.2")
         assert "221 2.0.0" in s_client(r, "-tls1_3").stdout
         r.stop()
+        assert r.text().count("event=tls.legacy") == 1  # of one log: not for the new client, nor for who was refused
+
 
 
 def test_minimum_and_ciphers_are_the_operators(start, sink, certificates):
