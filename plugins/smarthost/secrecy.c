@@ -207,6 +207,10 @@ check_auth(struct ph_setup *setup, const struct secrecy_cfg *cfg)
 	else if (policy(cfg) == TLS_OFF)
 		ph_warn(setup, "tls", "is off: the login can be seen and changed on its way, and "
 		    "mechanisms that give the password away (PLAIN, LOGIN) are not used at all");
+	else if (policy(cfg) == TLS_OPPORTUNISTIC && cfg->auth == AUTH_OAUTH2)
+		ph_warn(setup, cfg->tls != TLS_DEFAULT ? "tls" : "auth", "where TLS is opportunistic "
+		    "mail waits when it does not come about, for a token is not sent in the clear; "
+		    "write tls: verify");
 	else if (policy(cfg) == TLS_OPPORTUNISTIC)
 		ph_warn(setup, cfg->tls != TLS_DEFAULT ? "tls" : "auth", "where TLS is opportunistic "
 		    "a login may go in the clear, and waits where only PLAIN and LOGIN are offered; "

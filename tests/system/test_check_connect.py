@@ -275,6 +275,22 @@ def test_opportunistic_with_a_login_says_what_becomes_of_it(check, certificates,
             assert o.verdict("tls") == "warning" and ("mail waits" in o.step("tls")["hint"]) == waits, o.steps
 
 
+@pytest.mark.parametrize("auth, words", [("basic", "waits where only PLAIN and LOGIN are offered"), ("oauth2", "a token is not sent in the clear")])
+def test_opportunistic_is_warned_about_as_the_login_has_it(check, tmp_path, auth, words):
+    with Host() as h:
+        r = check(f'hosts: ["{h.address}"]\ntls: opportunistic\nauth: {auth}\nusername: alice@example.com\n' +
+                  (f"password-file: {secret(tmp_path)}" if auth == "basic" else ""),
+                  more=TLS + ("  - auth-basic\n" if auth == "basic" else f"""\
+  - auth-oauth2:
+      token-endpoint: https://127.0.0.1:1/token
+      grant: client-credentials
+      client-id: relay
+      client-secret-file: {secret(tmp_path)}
+"""))
+        assert words in r.err and ("may go in the clear" in r.err) == (auth == "basic"), r.err + str(r.steps)
+        assert r.step("login")["verdict"] == "failure" and not [s for s in h.seen if s.startswith(("AUTH", "MAIL"))]
+
+
 # --- logins ---
 
 BASIC = TLS + "  - auth-basic\n"
