@@ -12,7 +12,6 @@
 #include <posthouse/posthouse.h>
 #include "base/str.h"
 #include "cmd/conf.h"
-#include "daemon/daemon.h"
 #include "plugin/instance.h"
 #include "plugin/loader.h"
 
@@ -85,6 +84,53 @@ struct running {
 	int status;
 };
 
+/* What is wrong elsewhere is no reason not to run; what is wrong with this plugin's own options is. */
+static struct generation *
+load(const char *plugin, const struct running *r, struct diags *d, int *status)
+{
+	struct config_file *cfg = config_load_mistaken(r->config, d);
+	struct generation *g;
+	struct diags own;
+	bool wrong = false;
+
+	if (cfg == NULL) {
+		*status = conf_report(d, "configuration not used");
+		return NULL;
+	}
+	for (size_t i = 0; i < d->n; i++)
+		if (d->v[i].severity == DIAG_ERROR)
+			d->v[i].severity = DIAG_WARNING;
+	d->errors = 0;
+	(void)conf_report(d, "");
+	if (r->plugin_dir != NULL)
+		cfg->settings.plugin_dir = arena_strndup(&cfg->arena, r->plugin_dir,
+		    strlen(r->plugin_dir));
+	diags_init(&own);
+	g = generation_of_plugin(cfg, plugin, &own);
+	for (size_t i = 0; i < g->ninstances; i++)
+		wrong = wrong || g->instances[i].wrong > 0;
+	if (wrong || cfg->settings.spool == NULL) {
+		(void)conf_report(&own, "configuration not used");
+		*status = EX_CONFIG;
+		generation_free_unset(&g);
+	}
+	diags_free(&own);
+	return g;
+}
+
+/* What the command has written, too, the daemon has to read. */
+static void
+warn_of_files(const struct generation *g)
+{
+	struct diags d;
+
+	diags_init(&d);
+	for (size_t i = 0; i < g->ninstances; i++)
+		instance_warn_unreadable(&g->instances[i], g->config, &d);
+	(void)conf_report(&d, "");
+	diags_free(&d);
+}
+
 static int
 run_configured(const struct ph_command *c, const char *plugin, struct running *r)
 {
@@ -98,30 +144,31 @@ run_configured(const struct ph_command *c, const char *plugin, struct running *r
 	diags_init(&d);
 	if (r->named || access(r->config, F_OK) == 0) {
 		env.config_file = r->config;
-		g = daemon_load(r->config, r->plugin_dir, &d);
-		if (g == NULL)
-			rc = conf_report(&d, "configuration not used");
+		g = load(plugin, r, &d, &rc);
 	}
 	if (g != NULL) {
+		const char *user = g->config->settings.user;
+
+		env.user = user != NULL && user[0] != '\0' ? user : NULL;
 		v = mem_calloc(g->ninstances + 1, sizeof *v);
 		dirs = mem_calloc(g->ninstances + 1, sizeof *dirs);
 		for (size_t i = 0; i < g->ninstances; i++) {
 			const struct instance *inst = &g->instances[i];
 
-			if (!str_is(inst->entry->plugin, plugin))
-				continue;
-			instance_state_dir(&g->config->settings, inst->name, dirs[env.ninstances],
-			    sizeof dirs[0]);
-			v[env.ninstances] = (struct ph_command_instance){
-				.name = inst->name, .config = inst->config,
-				.state_dir = dirs[env.ninstances],
+			instance_state_dir(&g->config->settings, inst->name, dirs[i], sizeof dirs[0]);
+			v[i] = (struct ph_command_instance){
+				.name = inst->name, .config = inst->config, .state_dir = dirs[i],
 			};
-			env.ninstances++;
 		}
+		env.ninstances = g->ninstances;
 		env.instances = v;
 	}
-	if (rc == EX_OK)
+	if (rc == EX_OK) {
 		rc = c->run(r->argc, r->argv, &env);
+		fflush(stdout);
+		if (g != NULL)
+			warn_of_files(g);
+	}
 	generation_free_unset(&g);
 	free(v);
 	free(dirs);

@@ -118,6 +118,26 @@ generation_check(struct config_file *config, struct diags *d)
 	return g;
 }
 
+struct generation *
+generation_of_plugin(struct config_file *config, const char *plugin, struct diags *d)
+{
+	struct generation *g = mem_new(struct generation);
+
+	atomic_init(&g->refs, 1);
+	g->config = config;
+	g->instances = mem_calloc(config->nplugins + 1, sizeof *g->instances);
+	for (size_t i = 0; i < config->nplugins; i++) {
+		struct instance *inst = &g->instances[g->ninstances];
+
+		if (!str_is(config->plugins[i].plugin, plugin))
+			continue;
+		inst->index = g->ninstances++;
+		inst->wrong = instance_load(inst, &config->plugins[i],
+		    config->settings.plugin_dir, config, d);
+	}
+	return g;
+}
+
 int
 generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main, struct diags *d)
 {

@@ -60,6 +60,10 @@ struct generation {
  * those instances that have none are rehearsed, so that all mistakes are told at once.
  * Builds a generation that is not set up. NULL on errors (in d). Takes config. */
 struct generation *generation_check(struct config_file *config, struct diags *d);
+/* Only the instances of that plugin, with their options as they were read (see wrong); for its
+ * commands. Never NULL. Takes config. */
+struct generation *generation_of_plugin(struct config_file *config, const char *plugin,
+                                        struct diags *d);
 /* setup of every instance. 0, or an error count with diagnostics in d (instances set up
  * so far are torn down). Main thread. */
 int  generation_setup(struct generation *g, unsigned number, struct ph_mailbox *main, struct diags *d);

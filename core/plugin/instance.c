@@ -41,6 +41,16 @@ protect(const struct instance *inst, int mode)
 		ph_abort("mprotect of %zu bytes to %d failed", inst->config_pages, mode);
 }
 
+void
+instance_warn_unreadable(const struct instance *inst, struct config_file *config, struct diags *d)
+{
+	const char *user = config->settings.user;
+
+	if (user != NULL && user[0] != '\0')
+		option_warn_unreadable(rows_of(inst), inst->entry->options,
+		    arena_printf(&config->arena, "plugins.%s", inst->name), user, &config->arena, d);
+}
+
 unsigned
 instance_load(struct instance *inst, const struct plugin_entry *e, const char *dir,
               struct config_file *config, struct diags *d)
@@ -65,9 +75,8 @@ instance_load(struct instance *inst, const struct plugin_entry *e, const char *d
 		return 1;
 	}
 	errors = option_apply(rows_of(inst), e->options, path, inst->config, &config->arena, d);
-	if (errors == 0 && config->settings.user != NULL && config->settings.user[0] != '\0')
-		option_warn_unreadable(rows_of(inst), e->options, path, config->settings.user,
-		    &config->arena, d);
+	if (errors == 0)
+		instance_warn_unreadable(inst, config, d);
 	return errors;
 }
 

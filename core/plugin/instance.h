@@ -10,6 +10,9 @@
 /* Each returns the number of errors added to d. */
 unsigned instance_load(struct instance *inst, const struct plugin_entry *e, const char *dir,
                        struct config_file *config, struct diags *d);
+/* Warns of its files that the account the daemon runs as cannot read. */
+void     instance_warn_unreadable(const struct instance *inst, struct config_file *config,
+                                  struct diags *d);
 unsigned instance_check(struct generation *g, struct instance *inst, struct diags *d);
 /* Afterwards the configuration is read-only. */
 unsigned instance_setup(struct generation *g, struct instance *inst, struct diags *d);

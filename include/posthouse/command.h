@@ -3,7 +3,8 @@
  *
  * The program looks among its own commands first, then among those of the
  * plugins that it finds.  A command runs in a process of its own, in the
- * foreground, without daemon or loop; ph_setup and ph_worker do not exist.
+ * foreground, without daemon or loop; ph_setup and ph_worker do not exist.  Mistakes elsewhere in
+ * the configuration do not keep it from running.
  */
 #ifndef POSTHOUSE_COMMAND_H
 #define POSTHOUSE_COMMAND_H
@@ -15,7 +16,7 @@ PH_BEGIN_DECLS
 /* What the configuration says of this plugin; all lives until the command returns. */
 struct ph_command_instance {
 	const char *name;               /* in the file */
-	const void *config;             /* as after check */
+	const void *config;             /* its options as written; check has not seen them */
 	const char *state_dir;          /* where ph_setup_state_dir keeps it; may not exist yet */
 };
 struct ph_command_env {
@@ -23,6 +24,7 @@ struct ph_command_env {
 	const char *config_file;        /* path; "" when there is none */
 	const struct ph_command_instance *instances;    /* of this plugin, in the order of the file */
 	size_t ninstances;              /* 0: the file is not there, or does not name the plugin */
+	const char *user;               /* whom the daemon runs as; NULL: as who starts it */
 };
 struct ph_command {
 	const char *name;               /* "user" */

@@ -161,7 +161,8 @@ from_configuration(const struct ph_command_env *env, const char *instance, struc
 	cfg = found->config;
 	j->file = cfg->users;
 	j->default_domain = cfg->default_domain;
-	j->account = found->state_dir;
+	/* whose spool it is, or will be, where the service manager chooses the account */
+	j->account = env->user != NULL ? env->user : found->state_dir;
 	j->scheme = cfg->scheme;
 	j->iterations = cfg->iterations;
 	return 0;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,6 +169,7 @@ put_all(int fd, const struct textfile *f, struct ph_str found, const char *line)
 static int
 set_owner(int fd, const struct place *p, const char *account)
 {
+	const struct passwd *pw;
 	char up[PATH_MAX];
 	struct stat st;
 
@@ -181,7 +183,10 @@ set_owner(int fd, const struct place *p, const char *account)
 		return -1;
 	if (geteuid() != 0 || account == NULL || strlen(account) >= sizeof up)
 		return 0;
-	/* the account that the relay runs as: whose spool it is, or will be */
+	if (strchr(account, '/') == NULL) {
+		pw = getpwnam(account);
+		return pw != NULL ? fchown(fd, pw->pw_uid, pw->pw_gid) : 0;
+	}
 	(void)snprintf(up, sizeof up, "%s", account);
 	while (stat(up, &st) != 0) {
 		char *slash = strrchr(up, '/');

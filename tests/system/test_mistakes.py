@@ -150,3 +150,34 @@ def test_files_that_the_account_cannot_read(check, shared_folder):
     for f in files:
         shutil.chown(f, "nobody")
     assert check(*plugins, top="user: nobody\n") == []
+
+
+# --- posthouse user ---
+
+def user(check, *args, **kw):
+    return posthouse("user", *args, "-c", check.folder / "posthouse.yaml", "--plugin-dir", PLUGINS, check=False, **kw)
+
+
+def test_users_are_kept_while_the_rest_is_wrong(check):
+    users = check.folder / "users"
+    basic = f"auth-basic: {{ users: {users}, default-domain: example.com }}"
+    check(basic, "smarthost: { host: nowhere }", "nosuch", top="workers: many\n")
+    r = user(check, "add", "bob", "--password-stdin", "--iterations", "4096", input="a password\n")
+    assert r.returncode == EX_OK and users.read_text().startswith("bob@example.com:"), r.stderr
+    assert re.search(r":3:10: warning: workers: not a number of threads", r.stderr) and "error" not in r.stderr
+    check(basic.replace("default-domain", "default-domian"))
+    r = user(check, "list")             # whose domain would it be?
+    assert r.returncode == EX_CONFIG and "did you mean default-domain?" in r.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_new_users_file_is_the_accounts(check, shared_folder):
+    users = shared_folder / "users"
+    check(f"auth-basic: {{ users: {users} }}", top="user: nobody\n")
+    add = ("--password-stdin", "--iterations", "4096")
+    r = user(check, "add", "bob", *add, input="a password\n")
+    assert (r.returncode, r.stderr, users.owner()) == (EX_OK, "", "nobody")
+    shutil.chown(users, "root", "root")
+    r = user(check, "add", "ann", *add, input="a password\n")
+    assert r.returncode == EX_OK and users.owner() == "root" and users.stat().st_mode & 0o777 == 0o600
+    assert "warning: plugins.auth-basic.users:" in r.stderr and "cannot be read by the user nobody" in r.stderr
