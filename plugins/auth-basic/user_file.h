@@ -12,8 +12,8 @@ enum { USER_WHY = 1024 };
 enum user_change { USER_ADD, USER_REPLACE, USER_REMOVE };
 /* name: whom it is about, also written without "@default_domain" (which may be NULL).  line: what
  * shall stand there, without LF.  account: who gets the file when it is made by root: an account's
- * name, or a path whose owner it is, or NULL.  0; PH_EEXIST: USER_ADD and there is one; PH_ENOENT: the others and there is
- * none; or other errors, then why says in words. */
+ * name, or a path whose owner it is, or NULL.  0; PH_EEXIST: USER_ADD and there is one; PH_ENOENT:
+ * the others and there is none; or other errors, then why says in words. */
 int user_file_change(const char *path, enum user_change what, struct ph_str name,
                      const char *default_domain, const char *line, const char *account,
                      char why[USER_WHY]) __attribute__((warn_unused_result));
