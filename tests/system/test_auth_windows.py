@@ -602,6 +602,14 @@ def test_curl_and_msmtp(lab_relay, domain, sink):
     until("three messages", lambda: len(sink.messages()) == 3)
     until("three logins", lambda: logins(r) == ["LAB\\alice"] * 3)    # the log is written within some milliseconds
     assert all(b"ESMTPA" in m for m in sink.messages())
+    # of NTLM msmtp knows version 1 alone, which the domain refuses, and so do we
+    rc = r.folder / "msmtprc"
+    rc.write_text(f"account default\nhost localhost\nport {r.port}\nfrom alice@lab.test\ntls off\nauth ntlm\nntlmdomain LAB\n"
+                  "user alice\npasswordeval echo password\n")
+    rc.chmod(0o600)
+    old = run("msmtp", "-C", rc, "b@example.net", input="Subject: NTLMv1\n\nno\n", check=False)
+    assert old.returncode == 77 and "535" in old.stderr, old.stderr
+    r.wait_log("event=auth.failed .*mechanism=NTLM.*NT_STATUS_LOGON_FAILURE")
 
 
 @pytest.mark.slow
