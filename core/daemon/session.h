@@ -38,7 +38,8 @@ struct session {
 	uint64_t progress_seen;
 	enum session_wait wait;
 	const char *ending;             /* why we end it, once we do */
-	bool closing, in_run, left, left_noted, txn_open, spilling, parts_failed;
+	bool closing, in_run, left, left_noted, txn_open, spilling;
+	int part_status;                /* the first failure of a part; 0 */
 	struct ph_msgid id;             /* of the message being received; zero none */
 	struct ph_content *content;     /* while it is in memory */
 	struct buf part;                /* gathered for the next part, once spilled */

@@ -40,7 +40,7 @@ session_need_id(struct session *s)
 {
 	if (id_zero(s->id))
 		s->id = id_new();
-	return !s->parts_failed;
+	return s->part_status == 0;
 }
 
 void
@@ -71,7 +71,8 @@ session_reset_transaction(struct session *s)
 	s->id = (struct ph_msgid){ 0, 0 };
 	s->plug.id = s->id;
 	s->spilled = 0;
-	s->spilling = s->parts_failed = false;
+	s->spilling = false;
+	s->part_status = 0;
 	arena_reset(&s->txn_arena);
 }
 
@@ -109,8 +110,8 @@ part_done(struct ph_store_request *req)
 	if (s == NULL)
 		return;
 	s->parts_out--;
-	if (status != 0)
-		s->parts_failed = true;         /* told at the end of data: 452 or 451 */
+	if (status != 0 && s->part_status == 0)
+		s->part_status = status;        /* told at the end of data: 452 or 451 */
 	if (s->wait == FOR_PARTS && s->parts_out < PARTS_OUT / 2) {
 		s->wait = FOR_NOTHING;
 		session_resume(s);
@@ -259,8 +260,10 @@ session_store(struct session *s)
 	int64_t now = clock_wall_ms();
 
 	(void)session_need_id(s);
-	if (s->parts_failed) {
-		smtp_server_stored(&s->smtp, PH_ENOSPC, s->id);
+	if (s->part_status != 0) {
+		log_event(PH_ERROR, &s->log, "smtp.store-failed", LOG_ID("mid", s->id),
+		    LOG_C("why", ph_strerror(s->part_status)));
+		smtp_server_stored(&s->smtp, s->part_status, s->id);
 		session_end_transaction(s);
 		return;
 	}

@@ -149,7 +149,8 @@ def test_kill_9_with_the_smart_host_down(start):
 
 @pytest.fixture
 def bad_disk(tmp_path):
-    """bad_disk.fail(n): the next n syncs of segments fail; bad_disk.left(): how many have not yet."""
+    """bad_disk.fail(n): the next n syncs of segments fail; bad_disk.left(): how many have not yet. what="fail-large": writes of
+    large messages."""
     if SANITIZED:
         pytest.skip("the sanitizers' library must come first")
     library, folder = tmp_path / "badsync.so", tmp_path / "badsync"
@@ -161,9 +162,9 @@ def bad_disk(tmp_path):
         env = {"LD_PRELOAD": str(library), "BADSYNC": str(folder)}
 
         @staticmethod
-        def fail(n):
+        def fail(n, what="fail"):
             for i in range(n):
-                (folder / f"fail.{i}").touch()
+                (folder / f"{what}.{i}").touch()
 
         @staticmethod
         def left():
@@ -220,6 +221,28 @@ def test_a_failed_sync_is_never_believed(start, bad_disk, failures):
     relay.queue("flush")
     relay.until_empty()
     assert sorted(numbers(sink)) == sorted(acked + after)
+
+
+def test_a_part_that_cannot_be_written(start, bad_disk, sink):
+    """What a faulty disk refuses is not called a lack of space, and the session goes on."""
+    relay = start.relay(sink.address, env=bad_disk.env)
+    content = "Subject: large\r\n\r\n" + ("x" * 76 + "\r\n") * 40000
+    bad_disk.fail(1, "fail-large")
+    with relay.smtp() as c:
+        with pytest.raises(smtplib.SMTPDataError) as e:
+            c.sendmail("a@example.org", ["b@example.net"], content)
+        assert (e.value.smtp_code, e.value.smtp_error[:6]) == (451, b"4.3.0 ")
+        assert bad_disk.left() == 0
+        relay.wait_log("event=smtp.store-failed .*input/output error")
+
+        def taken():            # the store looks again before it goes on
+            try:
+                return c.sendmail("a@example.org", ["b@example.net"], content) == {}
+            except (smtplib.SMTPDataError, smtplib.SMTPSenderRefused) as e:
+                assert e.smtp_code in (451, 452), e
+        until("the next one taken", taken)
+    relay.until_empty()
+    assert len(sink.messages()) == 1
 
 
 def test_killed_while_the_disk_fails(start, bad_disk):
