@@ -105,7 +105,9 @@ check_listen(const struct settings *s, const struct node *top, struct diags *d)
 			continue;
 		}
 		for (size_t j = 0; j < i; j++) {
-			if (v[j].address != NULL && value_listen(str_of(v[j].address), &other, &why) == 0 &&
+			/* port 0 is a free one, another each time */
+			if (v[j].address != NULL && addr.port != 0 &&
+			    value_listen(str_of(v[j].address), &other, &why) == 0 &&
 			    memcmp(&addr, &other, sizeof addr) == 0) {
 				diag_add(d, DIAG_ERROR, at, "listen.address",
 				    "\"%s\" is listened on already", v[i].address);
