@@ -29,6 +29,7 @@ SANITIZER = re.compile(r"(WARNING: ThreadSanitizer|(ERROR|WARNING): (Address|Lea
 DOMAIN = {"domain", "exchange_peer", "lab_relay"}
 
 
+@pytest.hookimpl(tryfirst=True)         # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
     for item in items:
         group = ("domain" if DOMAIN & set(item.fixturenames) or item.path.stem in ("test_combinations", "test_auth_windows")
