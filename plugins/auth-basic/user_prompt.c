@@ -78,8 +78,11 @@ ask(int fd, const char *question, const char *name, char *out, size_t *out_n)
 		return PH_EIO;
 	signalled = 0;
 	sigemptyset(&act.sa_mask);
-	for (int i = 0; i < CAUGHT; i++)
+	for (int i = 0; i < CAUGHT; i++) {
 		sigaction(caught[i], &act, &old[i]);
+		if (old[i].sa_handler == SIG_IGN)       /* by whoever started us: so it stays */
+			sigaction(caught[i], &old[i], NULL);
+	}
 	quiet = was;
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
 	quiet.c_lflag |= ICANON | ISIG;

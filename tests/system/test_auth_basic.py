@@ -7,6 +7,7 @@ import pty
 import re
 import secrets
 import shutil
+import signal
 import smtplib
 import socket
 import ssl
@@ -643,6 +644,7 @@ def on_a_terminal(argv, answers):
     """Runs argv with a terminal of its own; returns what stood there and the exit status."""
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)    # started in the background, it would be ignored
         os.execv(argv[0], argv)
     seen = b""
     answers = list(answers)
