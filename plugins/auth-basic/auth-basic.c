@@ -61,12 +61,10 @@ static int
 basic_check(struct ph_setup *setup)
 {
 	const struct basic_cfg *cfg = ph_setup_config(setup);
-	const char *domain = cfg->default_domain;
 
-	if (domain != NULL && (domain[0] == '\0' || strlen(domain) > 200 ||
-	    strpbrk(domain, "@ \t\\") != NULL))
-		ph_complain(setup, "default-domain", "\"%s\" is not a domain; write example.com",
-		    domain);
+	if (cfg->default_domain != NULL && !user_domain_valid(cfg->default_domain))
+		ph_complain(setup, "default-domain", "\"%.300s\" is not a domain\nwrite example.com",
+		    cfg->default_domain);
 	if (cfg->allow_cleartext)
 		ph_warn(setup, "allow-cleartext", "passwords may cross the network unencrypted");
 	(void)mechanisms_check(setup, cfg);

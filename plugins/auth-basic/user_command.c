@@ -159,6 +159,10 @@ from_configuration(const struct ph_command_env *env, const char *instance, struc
 	if (found == NULL || (instance == NULL && env->ninstances > 1))
 		return 0;
 	cfg = found->config;
+	if (cfg->default_domain != NULL && !user_domain_valid(cfg->default_domain)) {
+		fprintf(stderr, "posthouse user: the default-domain of %s is not a domain\n", found->name);
+		return EX_CONFIG;
+	}
 	j->file = cfg->users;
 	j->default_domain = cfg->default_domain;
 	/* whose spool it is, or will be, where the service manager chooses the account */

@@ -39,6 +39,8 @@ int user_line_parse(struct ph_str line, struct user_line *out, const char **why)
 	__attribute__((warn_unused_result));
 /* What may stand in front of the first colon.  NULL: it may; else why not. */
 const char *user_name_problem(struct ph_str name);
+/* Whether names can be completed with it: they must stay such names. */
+bool user_domain_valid(const char *domain);
 /* "yescrypt" for "$y$..."; NULL: not one of those that are taken. */
 const char *user_hash_scheme(struct ph_str hash);
 

@@ -94,6 +94,14 @@ user_name_problem(struct ph_str name)
 	return NULL;
 }
 
+bool
+user_domain_valid(const char *domain)
+{
+	struct ph_str d = { domain, strlen(domain) };
+
+	return d.n <= 200 && strpbrk(domain, "@\\") == NULL && user_name_problem(d) == NULL;
+}
+
 const char *
 user_hash_scheme(struct ph_str hash)
 {

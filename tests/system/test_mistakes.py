@@ -170,6 +170,16 @@ def test_users_are_kept_while_the_rest_is_wrong(check):
     assert r.returncode == EX_CONFIG and "did you mean default-domain?" in r.stderr
 
 
+@pytest.mark.parametrize("domain", ["a b", "'@example.com'", "a:b", "x" * 201, "|\n        example.com"])
+def test_no_user_of_a_domain_that_is_none(check, domain):
+    """The command sees options that no check has seen."""
+    users = check.folder / "users"
+    said = check(f"auth-basic:\n      users: {users}\n      default-domain: {domain}")
+    assert [s[:2] for s in said if s[0] == "error"] == [("error", "plugins.auth-basic.default-domain")], said
+    r = user(check, "add", "bob", "--password-stdin", "--iterations", "4096", input="a password\n")
+    assert r.returncode == EX_CONFIG and "is not a domain" in r.stderr and not users.exists(), r.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_new_users_file_is_the_accounts(check, shared_folder):
     users = shared_folder / "users"
