@@ -270,6 +270,8 @@ warn_rows(struct option_run *run, const struct ph_option *rows, const struct nod
 		else if (row->type == PH_T_SECTIONS && n->kind == NODE_LIST)
 			for (const struct node *item = n->first; item != NULL; item = item->next)
 				warn_rows(&inner, row->rows, item, user);
+		else if (row->type == PH_T_SECTIONS)    /* one is a list of one */
+			warn_rows(&inner, row->rows, n, user);
 	}
 }
 

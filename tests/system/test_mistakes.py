@@ -135,13 +135,13 @@ def test_files_that_the_account_cannot_read(check, shared_folder):
     users, senders = file("users", ""), file("senders", "* @example.com\n")
     password = file("password", "hidden words\n")
     files = (cert, key, users, senders, password)
-    plugins = [f"tls: {{ certificate: {cert}, key: {key}, ca-file: {cert} }}",
+    plugins = [f"tls: {{ certificate: {cert}, key: {key}, ca-file: {cert}, certificates: {{ certificate: {cert}, key: {key} }} }}",
                f"auth-basic: {{ users: {users}, sender-login: map {senders} }}",
                f"smarthost: {{ hosts: a.example.com, tls: verify, auth: basic, username: relay, password-file: {password}, "
                f"tls-ca-file: {cert}, tls-certificate: {cert}, tls-key: {key} }}"]
     said = check(*plugins, top="user: nobody\n")
     assert [s[1].split(".", 1)[1] for s in said] == [
-        "tls.certificate", "tls.key", "tls.ca-file", "auth-basic.users", "auth-basic.sender-login", "smarthost.password-file",
+        "tls.certificate", "tls.key", "tls.ca-file", "tls.certificates.certificate", "tls.certificates.key", "auth-basic.users", "auth-basic.sender-login", "smarthost.password-file",
         "smarthost.tls-ca-file", "smarthost.tls-certificate", "smarthost.tls-key"], said
     for severity, path, text, hint in said:
         assert severity == "warning" and "cannot be read by the user nobody" in text and "chown nobody /" in hint
