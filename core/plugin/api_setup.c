@@ -140,7 +140,8 @@ complain_v(struct ph_setup *s, enum diag_severity sev, const char *option, const
 	}
 	if (option != NULL && e->options != NULL)
 		place = option_place(e->options, option);
-	hint = strchr(text, '\n');
+	/* the line end of fmt, which is the last; what is quoted may have some of its own */
+	hint = strchr(fmt, '\n') != NULL ? strrchr(text, '\n') : NULL;
 	if (hint != NULL)
 		*hint++ = '\0';
 	g = diag_add(s->d, sev, place, arena_printf(&s->d->arena, "plugins.%s%s%s", s->inst->name,

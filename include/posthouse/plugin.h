@@ -33,8 +33,8 @@ struct ph_scope {
 
 enum ph_plugin_flags {
 	PH_RESIDENT = 1,        /* its library leaves handlers behind: never unload */
-	/* What setup may provide: when an instance has mistakes, nobody is told that what it would
-	 * have provided is missing. */
+	/* What setup may provide: while an instance has mistakes, listeners and next hops are not
+	 * told that what it would have provided is missing. */
 	PH_SUPPLIES_TLS = 2,    /* transport security */
 	PH_SUPPLIES_LOGINS = 4, /* mechanisms */
 };
@@ -79,8 +79,8 @@ PH_API const char *ph_setup_listener(const struct ph_setup *setup, size_t index)
  * for, where it may keep what must outlive a restart.  NULL: it cannot be made (complained). */
 PH_API const char *ph_setup_state_dir(struct ph_setup *setup);
 /* Report a mistake at an option's place in the file; the phase then fails
- * whatever it returns.  option NULL: the instance itself.  What stands behind a line end is
- * printed as the hint. */
+ * whatever it returns.  option NULL: the instance itself.  fmt may have a line end: what
+ * stands behind it is printed as the hint, and must not quote what may have some, too. */
 PH_API void ph_complain(struct ph_setup *setup, const char *option, const char *fmt, ...)
 	PH_PRINTF(3, 4);
 PH_API void ph_warn(struct ph_setup *setup, const char *option, const char *fmt, ...)
@@ -93,8 +93,9 @@ PH_API int ph_on_observe(struct ph_setup *setup, enum ph_hook hook, ph_observe_f
 PH_API void ph_rules_relay(struct ph_setup *setup);
 /* This instance admits clients (by login or without): without any, MAIL is 530. */
 PH_API void ph_rules_admission(struct ph_setup *setup);
-/* The option is of use only where clients are asked for certificates: when all instances are
- * set up and no listener does, that is a warning. */
+/* setup: the option is of use only where clients are asked for certificates.  When all instances
+ * are set up and no listener does, that is a warning at it.  The text of option must live until
+ * teardown. */
 PH_API void ph_expects_certificates(struct ph_setup *setup, const char *option);
 
 /* --- log: one event, one line; the context (worker, session, plugin) is added --- */

@@ -175,7 +175,9 @@ def test_no_user_of_a_domain_that_is_none(check, domain):
     """The command sees options that no check has seen."""
     users = check.folder / "users"
     said = check(f"auth-basic:\n      users: {users}\n      default-domain: {domain}")
-    assert [s[:2] for s in said if s[0] == "error"] == [("error", "plugins.auth-basic.default-domain")], said
+    said = [s for s in said if s[0] == "error"]
+    assert [s[:2] for s in said] == [("error", "plugins.auth-basic.default-domain")], said
+    assert said[0][2].endswith("is not a domain") and said[0][3] == "write example.com"     # a value's line end begins no hint
     r = user(check, "add", "bob", "--password-stdin", "--iterations", "4096", input="a password\n")
     assert r.returncode == EX_CONFIG and "is not a domain" in r.stderr and not users.exists(), r.stderr
 
