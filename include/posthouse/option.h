@@ -38,7 +38,8 @@ struct ph_option {
 	const char *min, *max;  /* as text; for lists: of each element */
 	bool required, secret, deprecated;
 	bool reread;            /* STRING: from its first / on the name of a file that is read again
-	                         * while the daemon runs, as the account of `user:` */
+	                         * while the daemon runs, as the account of `user:`; who checks
+	                         * as root is warned when that account cannot */
 	/* reads as the list's single element when a scalar is written */
 	const struct ph_choice *choices;
 	const struct ph_option *rows;   /* SECTION, SECTIONS: ends with PH_OPT_END */

@@ -72,9 +72,10 @@ struct ph_router {
 	void (*abandon)(struct ph_route *r);
 };
 PH_API int ph_provide_router(struct ph_setup *setup, const struct ph_router *router) PH_MUST_USE;
-/* setup: this router may answer with hop.  When all instances are set up, what hop wants is compared
- * with what they supply, and mistakes are told at the router's options auth, mechanisms,
- * tls-certificate and so on. */
+/* setup: this router may answer with hop, which is whole by the end of setup and lives until teardown.
+ * When all instances are set up, what hop wants is compared with what they supply, and mistakes are
+ * told at the router's options auth, mechanisms, tls, tls-ca-file, tls-certificate and tls-key, so
+ * named; where it has no such option, at the instance. */
 PH_API void ph_expects_hop(struct ph_setup *setup, const struct ph_next_hop *hop);
 
 /* --- transport security --- */
@@ -127,9 +128,10 @@ struct ph_secure {
 	 * mistake.  Among several instances the first that can serve does. */
 	bool client_only;
 	bool asks_certificates;         /* of clients, at one listener at least */
-	/* Could a layer towards hop be opened, do its files fit?  Called when all instances are set
-	 * up; setup is that of the router who named hop, for complaints at its options; config is
-	 * the provider's own.  May be NULL. */
+	/* Could a layer towards hop be opened, do its files fit?  Main thread, when all instances
+	 * are set up and no worker has been opened; without side effects.  setup is that of the
+	 * router who named hop, for complaints at its options, and registers nothing; config is the
+	 * provider's own, read-only.  Nothing of it is kept.  May be NULL. */
 	void (*check)(struct ph_setup *setup, const void *config, const struct ph_next_hop *hop);
 };
 PH_API int ph_provide_secure(struct ph_setup *setup, const struct ph_secure *secure) PH_MUST_USE;
