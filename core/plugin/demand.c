@@ -202,7 +202,9 @@ demand_hop_login(struct demand *m, struct ph_setup *s, const struct ph_next_hop 
 	const struct provided_list *l = &m->g->mechanisms;
 	size_t any = 0, listed_ones = 0, clear = 0;
 
-	if (by == NULL || by->wrong > 0)        /* told already */
+	if (hop->auth != NULL && by == NULL)
+		ph_complain(s, "auth", "there is no instance %s", hop->auth);
+	if (by == NULL || by->wrong > 0)        /* the latter is told already */
 		return;
 	for (size_t i = 0; i < l->n; i++) {
 		const struct ph_mechanism *p = l->v[i].ops;
@@ -222,10 +224,24 @@ demand_hop_login(struct demand *m, struct ph_setup *s, const struct ph_next_hop 
 		return;
 	}
 	demand_hop_mechanisms(m, s, hop, by);
-	if (listed_ones > 0 && clear == 0 && hop->tls == PH_TLS_OFF)
+	if (listed_ones > 0 && clear == 0 && hop->tls == PH_TLS_OFF && !hop->tls_implicit)
 		ph_complain(s, "tls", "is off, and %s works inside TLS only\nwrite tls: verify",
 		    listed_ones == 1 && hop->mechanisms.n == 1 ? hop->mechanisms.v[0]
 		    : "each mechanism for the login");
+}
+
+static void
+demand_no_tls(struct demand *m, struct ph_setup *s, const struct ph_next_hop *hop)
+{
+	if ((hop->tls < PH_TLS_REQUIRED && !hop->tls_implicit) || held_back(m->g, PH_SUPPLIES_TLS))
+		return;
+	if (hop->tls_provider != NULL)
+		ph_complain(s, "tls", "is needed, and %s does not supply it\nname an instance of the "
+		    "plugin tls", hop->tls_provider);
+	else if (m->g->secures.n == 0)
+		ph_complain(s, "tls", "is needed, and no plugin supplies it\nadd the plugin tls");
+	else
+		ph_complain(s, "tls", "is needed, and several instances supply it\nname one of them");
 }
 
 /* The same that is asked when a connection is made: of that name, or the only one. */
@@ -233,18 +249,23 @@ static void
 demand_hop_tls(struct demand *m, struct ph_setup *s, const struct ph_next_hop *hop)
 {
 	const struct provided_list *l = &m->g->secures;
+	const struct provided *by = NULL;
+	const struct ph_secure *ops;
 
-	if (hop->tls == PH_TLS_OFF || (hop->tls_provider == NULL && l->n != 1))
+	if (hop->tls == PH_TLS_OFF && !hop->tls_implicit)
 		return;
-	for (size_t i = 0; i < l->n; i++) {
-		const struct ph_secure *ops = l->v[i].ops;
-
-		if (hop->tls_provider != NULL && strcmp(hop->tls_provider, l->v[i].inst->name) != 0)
-			continue;
-		if (ops->check != NULL)
-			ops->check(s, l->v[i].inst->config, hop);
+	for (size_t i = 0; i < l->n && by == NULL; i++)
+		if (hop->tls_provider != NULL ? strcmp(hop->tls_provider, l->v[i].inst->name) == 0
+		    : l->n == 1)
+			by = &l->v[i];
+	if (by == NULL) {
+		demand_no_tls(m, s, hop);
 		return;
 	}
+	ops = by->ops;
+	/* one whose setup failed behind it has nothing left to look at */
+	if (by->inst->wrong == 0 && ops->check != NULL)
+		ops->check(s, by->inst->config, hop);
 }
 
 static bool
