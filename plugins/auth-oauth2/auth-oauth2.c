@@ -59,6 +59,17 @@ setup_client(struct ph_setup *setup, struct oauth_cfg *cfg)
 	return cfg->source != NULL ? oauth_client_provide(setup) : PH_ENOMEM;
 }
 
+static void
+let_go(const struct oauth_cfg *cfg)
+{
+	struct oauth_source *source = cfg->source;
+	struct oauth_verifier *verifier = cfg->verifier;
+
+	oauth_source_free(&source);
+	oauth_verifier_free(&verifier);
+	oauth_http_end();
+}
+
 static int
 oauth_setup(struct ph_setup *setup)
 {
@@ -74,19 +85,18 @@ oauth_setup(struct ph_setup *setup)
 		rc = setup_client(setup, cfg);
 	if (rc == 0 && oauth_has_server(&cfg->server))
 		rc = oauth_server_setup(setup, cfg);
+	if (rc != 0) {                  /* no teardown follows a setup that failed */
+		let_go(cfg);
+		cfg->source = NULL;
+		cfg->verifier = NULL;
+	}
 	return rc;
 }
 
 static void
 oauth_teardown(struct ph_setup *setup)
 {
-	struct oauth_cfg *cfg = ph_setup_config(setup);
-	struct oauth_source *source = cfg->source;
-	struct oauth_verifier *verifier = cfg->verifier;
-
-	oauth_source_free(&source);
-	oauth_verifier_free(&verifier);
-	oauth_http_end();
+	let_go(ph_setup_config(setup));
 }
 
 static int
