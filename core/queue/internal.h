@@ -161,6 +161,7 @@ struct queue {
 	_Atomic uint64_t hot, memory;   /* bytes kept, and how many may be */
 	int64_t sweep_at;
 	int64_t reports_after;          /* no notices before: the store refused one */
+	int64_t handed_back_after;      /* not said again before */
 	bool stopped, full, scanned, more;
 	uint64_t badmail_files, badmail_bytes;
 	bool badmail_counted, badmail_said;

@@ -112,9 +112,11 @@ take_back(struct queue *q, struct entry *e, struct job **job, bool front)
 	}
 	if (!too_often && !e->held)
 		hot_take(q, e, *job);
-	if (too_often)
+	if (too_often && q->now >= q->handed_back_after) {      /* a whole queue may come home so */
+		q->handed_back_after = q->now + UNSETTLED_MS;
 		log_event(PH_WARN, NULL, "queue.unsettled", LOG_ID("mid", e->id),
 		    LOG_S("why", (*job)->why.n > 0 ? (*job)->why : STR("handed back untried each time")));
+	}
 	job_done(q, job);
 	group_collapse(q, e);
 	if (e->held) {
