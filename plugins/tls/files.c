@@ -35,14 +35,16 @@ void
 tls_warning(struct tls_report *r, const char *option, const char *fmt, ...)
 {
 	char text[TLS_TEXT];
+	size_t n = strlen(r->warnings);
 	va_list ap;
 
-	if (r->setup == NULL)
-		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	ph_warn(r->setup, option, "%s", text);
+	if (r->setup != NULL)
+		ph_warn(r->setup, option, "%s", text);
+	else
+		(void)snprintf(r->warnings + n, sizeof r->warnings - n, "%s%s", n > 0 ? "; " : "", text);
 }
 
 static void

@@ -72,8 +72,13 @@ struct tls_stamp {
 };
 struct tls_stamps { struct tls_stamp *v; size_t n; };
 
-/* Where complaints go: to the config file's reader, or else the first is kept as text. */
-struct tls_report { struct ph_setup *setup; unsigned errors; char first[TLS_TEXT]; };
+/* Where complaints go: to the config file's reader, or else they are kept as text: the first
+ * error, and all warnings. */
+struct tls_report {
+	struct ph_setup *setup;
+	unsigned errors;
+	char first[TLS_TEXT], warnings[TLS_TEXT];
+};
 void tls_error(struct tls_report *r, const char *option, const char *fmt, ...) PH_PRINTF(3, 4);
 void tls_warning(struct tls_report *r, const char *option, const char *fmt, ...) PH_PRINTF(3, 4);
 

@@ -93,6 +93,8 @@ watch_looked(void *arg)
 	if (w->fresh != NULL) {
 		watch_take(w);
 		tls_log(w->tw, PH_INFO, "the certificate files were replaced and are in use now");
+		if (w->report.warnings[0] != '\0')
+			tls_log(w->tw, PH_WARN, "in the replaced files, %s", w->report.warnings);
 	} else if (!w->changed) {
 		w->told = false;
 		tls_stamps_free(&w->bad);

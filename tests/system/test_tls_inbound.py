@@ -220,6 +220,23 @@ def test_replaced_under_load_without_losing_a_session(start, sink, certificates,
     until("all mail", lambda: len(sink.messages()) >= len(sent) + 1)
 
 
+@pytest.mark.parametrize("which, words", [("expired", "has expired on 20"), ("future", "is not valid before 20")])
+def test_replaced_by_one_out_of_date_warns(start, sink, certificates, which, words):
+    live, key = start.folder / "live.pem", start.folder / "live.key"
+    certificates.server.copy_to(live, key)
+    r = relay_of(start, sink, str(live))
+    getattr(certificates, which).copy_to(live, key)
+    r.wait_log(rf"warn .*in the replaced files, the certificate {live} {words}")
+    # It is in use nevertheless, and what is right again is not warned of.
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Secure(r.port, trusting(certificates))
+    at = len(r.text())
+    certificates.server.copy_to(live, key)
+    r.wait_log("certificate files were replaced and are in use", after=at)
+    Secure(r.port, trusting(certificates)).close()
+    assert "in the replaced files" not in r.text()[at:]
+
+
 def test_client_certificates_requested(start, sink, certificates):
     r = relay_of(start, sink, certificates.server, f"""\
       client-certificates: request
