@@ -58,7 +58,7 @@ session_close(struct session *s, const char *why)
 		plug_observe(&s->plug, PH_HOOK_CLOSED);
 	plug_session_close(&s->plug);
 	log_event(PH_INFO, &s->log, "smtp.closed", LOG_A("client", &s->facts.client),
-	    LOG_C("why", why), LOG_I("messages", s->smtp.transactions),
+	    LOG_C("why", why), LOG_I("messages", s->accepted),
 	    LOG_I("errors", s->smtp.errors));
 	conn_close(&s->conn, true);
 	list_del(&s->link);

@@ -39,6 +39,7 @@ struct session {
 	enum session_wait wait;
 	const char *ending;             /* why we end it, once we do */
 	bool closing, in_run, left, left_noted, txn_open, spilling;
+	uint32_t accepted;              /* messages, since the connection began */
 	int part_status;                /* the first failure of a part; 0 */
 	struct ph_msgid id;             /* of the message being received; zero none */
 	struct ph_content *content;     /* while it is in memory */

@@ -189,6 +189,7 @@ session_accepted(struct session *s, const struct pending_message *pm)
 {
 	const struct envelope *env = &s->smtp.env;
 
+	s->accepted++;
 	atomic_fetch_add_explicit(&s->w->shared->accepted, 1, memory_order_relaxed);
 	log_event(PH_INFO, &s->log, "smtp.accepted", LOG_ID("mid", pm->req.id),
 	    LOG_A("client", &s->facts.client), LOG_S("from", env->from.full),
