@@ -27,6 +27,9 @@ static const struct ph_choice flavours[] = {
 	{ NULL, 0, NULL }
 };
 
+/* Of this installation; not built where the Kerberos library is missing. */
+static const char *const installed_gssapi[] = { PH_LIBEXECDIR "/posthouse-gssapi" };
+
 #define OPT(field, key, ...) PH_OPT(struct windows_cfg, field, key, __VA_ARGS__)
 
 static const struct ph_option windows_options[] = {
@@ -40,7 +43,8 @@ static const struct ph_option windows_options[] = {
 	           "them. Empty: such logins are refused, and GSS-SPNEGO is not offered."),
 	OPT(gssapi_helper, "gssapi-helper", .max_items = 30,
 	    .doc = "Command that checks GSSAPI logins by bare Kerberos (RFC 4752), and logs in to smart hosts "
-	           "by Kerberos. Without the option it is posthouse-gssapi of this installation."),
+	           "by Kerberos. Without the option it is posthouse-gssapi of this installation. Where there is "
+	           "no such program, such logins of clients are told to try later (454)."),
 	OPT(helpers, "helpers", .dflt = "4", .min = "1", .max = "1000", .unit = "processes",
 	    .doc = "Helper processes of each kind, shared out among the workers; each worker has at least "
 	           "one. A login holds one from its first to its last message. They start when needed."),
@@ -130,6 +134,26 @@ check_program(struct ph_setup *setup, const char *option, const char *name, bool
 	*told = *told || strcmp(name, "ntlm_auth") == 0;
 }
 
+/* GSSAPI is offered for SPNEGO's sake, too, and clients do not see which of the two is meant. */
+static void
+check_gssapi(struct ph_setup *setup, const struct windows_cfg *cfg)
+{
+	const char *name = cfg->gssapi_helper.n > 0 ? cfg->gssapi_helper.v[0] : installed_gssapi[0];
+	bool to_hosts = cfg->flavour == FLAVOUR_RFC4752 || cfg->client_keytab != NULL ||
+	    cfg->client_cache != NULL;
+
+	if (name[0] == '\0' || is_program(name) || !(cfg->server || to_hosts))
+		return;
+	ph_warn(setup, "gssapi-helper", "there is no program %s that can be run: %s; install posthouse-gssapi "
+	    "or name it here%s", name,
+	    !cfg->server ? "logins to smart hosts by Kerberos will fail" :
+	    cfg->spnego_helper.n > 0 || cfg->gssapi_helper.n > 0 ?
+	    "clients that log in with GSSAPI by bare Kerberos (RFC 4752) will be told to try later" :
+	    "GSSAPI is not offered",
+	    cfg->server && cfg->spnego_helper.n > 0 ?
+	    ". GSSAPI by SPNEGO, as Windows speaks it, works without it, by spnego-helper" : "");
+}
+
 static void
 check_keytab(struct ph_setup *setup, const char *option, const char *keytab)
 {
@@ -173,7 +197,8 @@ windows_check(struct ph_setup *setup)
 
 	check_command(setup, "ntlm-helper", &cfg->ntlm_helper, cfg->server, &told);
 	check_command(setup, "spnego-helper", &cfg->spnego_helper, cfg->server, &told);
-	check_command(setup, "gssapi-helper", &cfg->gssapi_helper, true, &told);
+	check_command(setup, "gssapi-helper", &cfg->gssapi_helper, false, &told);
+	check_gssapi(setup, cfg);
 	check_command(setup, "ntlm-client-helper", &cfg->ntlm_client_helper, true, &told);
 	check_command(setup, "spnego-client-helper", &cfg->spnego_client_helper, true, &told);
 	check_command(setup, "membership-helper", &cfg->membership_helper,
@@ -239,14 +264,12 @@ command_free(struct ph_strings *made, const struct ph_strings *base)
 static int
 windows_setup(struct ph_setup *setup)
 {
-	static const char *const installed[] = { PH_LIBEXECDIR "/posthouse-gssapi" };
 	struct windows_cfg *cfg = ph_setup_config(setup);
 	struct ph_mechanism *m = cfg->mechanism;
 	int rc;
 
-	/* It is not built where the Kerberos library is missing. */
-	if (cfg->gssapi_helper.n == 0 && access(installed[0], X_OK) == 0)
-		cfg->gssapi_helper = (struct ph_strings){ installed, 1 };
+	if (cfg->gssapi_helper.n == 0 && access(installed_gssapi[0], X_OK) == 0)
+		cfg->gssapi_helper = (struct ph_strings){ installed_gssapi, 1 };
 	rc = command_make(&cfg->command[HELPER_NTLM], &cfg->ntlm_helper, "--require-membership-of",
 	    cfg->membership);
 	if (rc == 0)

@@ -317,10 +317,14 @@ begin(struct exchange *e, bool ntlm_only)
 	result = ntlm_examine(e, token, true);
 	if (result != PH_SASL_MORE)
 		return result;
+	/* That posthouse-gssapi is not installed is not the client's fault; the other two were
+	 * taken out by the configuration. */
+	if (mine->pool[kind] == NULL && kind == HELPER_GSSAPI)
+		return fail(e, PH_SASL_TRY_LATER, "there is no gssapi-helper for bare Kerberos (RFC 4752): "
+		    "posthouse-gssapi is not installed");
 	if (mine->pool[kind] == NULL)
 		return fail(e, PH_SASL_MALFORMED, kind == HELPER_NTLM ? "there is no ntlm-helper" :
-		    kind == HELPER_SPNEGO ? "there is no spnego-helper" :
-		    "there is no gssapi-helper (RFC 4752)");
+		    "there is no spnego-helper");
 	e->ticket = ph_sasl_ticket(e->x);
 	e->lease = ph_lease_begin(mine->pool[kind], helper_got, e);
 	return e->lease != NULL ? PH_SASL_WAIT : fail(e, PH_SASL_TRY_LATER, "no memory for a helper");

@@ -7,7 +7,7 @@ import subprocess
 import warnings
 
 import pytest
-from conftest import PLUGINS, TOP, Relay, free_port, posthouse, until
+from conftest import BUILD, PLUGINS, TOP, Relay, free_port, posthouse, until
 from host import Host
 from labs import *  # noqa: F401,F403 the fixtures
 
@@ -147,6 +147,7 @@ def test_exchange_on_premises(example, exchange_peer, domain, certificates, tmp_
         ("[CONTOSO=contoso.com]", "[LAB=lab.test]\n"
          f"      ntlm-helper: [{helper}, --helper-protocol=squid-2.5-ntlmssp]\n"
          f"      spnego-helper: [{helper}, --helper-protocol=gss-spnego]\n"
+         f"      gssapi-helper: [{BUILD}/posthouse-gssapi]\n"
          f"      ntlm-client-helper: [{helper}, --helper-protocol=ntlmssp-client-1]\n"
          f"      spnego-client-helper: [{helper}, --helper-protocol=gss-spnego-client]\n"
          f"      membership-helper: [{domain.env['LAB_WBINFO']}]"),
