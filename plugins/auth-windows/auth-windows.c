@@ -55,7 +55,8 @@ static const struct ph_option windows_options[] = {
 	    .doc = "How long a login waits for a free helper before the client is told to try later."),
 	OPT(client_wait, "client-wait", .dflt = "10s", .min = "100ms", .max = "5m",
 	    .doc = "How long a client may keep a helper waiting for its next message. After that the helper "
-	           "serves others, and the login fails with 454."),
+	           "serves others, and the log says so; the client is told 454 when it sends that message, "
+	           "for SASL lets a server only answer."),
 	OPT(membership, "require-membership",
 	    .doc = "Group whose members alone may log in, as LAB\\group or as a SID. The helpers get it as "
 	           "--require-membership-of; for Kerberos, where they do not look at it, the groups are "

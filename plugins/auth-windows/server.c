@@ -123,11 +123,18 @@ ntlm_examine(struct exchange *e, struct ph_str token, bool first)
 
 /* --- what the helper says --- */
 
+/* SASL lets the server speak only when it is asked (RFC 4954 4), so the client hears of it with its
+ * next message; the administrator at once, for there may be none. */
 static void
 client_is_late(void *arg)
 {
+	static const char *const option[HELPER_KINDS] = { "ntlm-helper", "spnego-helper", "gssapi-helper" };
 	struct exchange *e = arg;
+	char client[PH_ADDR_TEXT];
 
+	ph_log_worker(ph_sasl_worker(e->x), PH_WARN, "client %s kept its %s waiting for longer than "
+	    "client-wait: the helper serves others now, and the client is told 454 with its next message",
+	    ph_addr_text(ph_sasl_client_addr(e->x), client), option[e->kind]);
 	e->patience = NULL;
 	e->phase = PHASE_LATE;
 	ph_lease_end(&e->lease, false); /* it has answered all: the next YR starts anew */

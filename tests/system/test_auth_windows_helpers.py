@@ -4,7 +4,7 @@ import re
 
 import pytest
 from conftest import BUILD, PLUGINS, posthouse
-from test_auth_windows import FAKE, TYPE1, Client, b64, config, fake  # noqa: F401 the fixture
+from test_auth_windows import FAKE, TYPE1, Client, b64, config, fake, type3  # noqa: F401 the fixture
 
 KERBEROS = bytes.fromhex("602806092a864886f71201020201000c") + bytes(26)        # RFC 2743 3.1, and a token of no worth
 SPNEGO = bytes.fromhex("602a06062b0601050502") + bytes(34)
@@ -66,3 +66,28 @@ def test_bare_kerberos_with_a_wrong_path_is_told_to_try_later(start):
     assert c.cmd("AUTH GSSAPI " + b64(KERBEROS)).startswith("454 4.7.0")
     assert "cannot be started" in r.wait_log(r"event=auth\.unavailable.*")[0]
     c.close()
+
+
+@pytest.mark.parametrize("dialect,mechanism", [("ntlm", "NTLM"), ("spnego", "GSSAPI")])
+def test_taking_a_helper_from_a_silent_client_is_logged_at_once(fake, dialect, mechanism):
+    f = fake(dialect=dialect, client_wait="200ms")
+    c = f.client()
+    first = TYPE1 if dialect == "ntlm" else SPNEGO
+    assert c.cmd(f"AUTH {mechanism} {b64(first)}").startswith("334")
+    line = f.relay.wait_log(r".*event=plugin\.log.*client-wait.*")[0]      # the client has sent nothing more
+    assert " warn " in line and "plugin=auth-windows" in line, line
+    assert f"client {c.s.getsockname()[0]} kept its {dialect}-helper waiting" in line, line
+    assert "auth.unavailable" not in f.relay.text()
+    assert c.cmd(b64(type3())).startswith("454 4.7.0")
+    f.relay.wait_log(r"event=auth\.unavailable.*client-wait")
+    assert c.cmd("NOOP").startswith("250")
+    c.close()
+    f.relay.stop()
+    assert len(re.findall("kept its", f.relay.text())) == 1
+
+
+def test_a_client_in_time_keeps_its_helper_and_is_not_in_the_log(fake):
+    f = fake(client_wait="20s")
+    assert f.login().startswith("235")
+    f.relay.stop()
+    assert "kept its" not in f.relay.text()
