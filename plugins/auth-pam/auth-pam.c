@@ -2,10 +2,13 @@
  * auth-pam.c - a password checker that asks PAM.  PAM blocks, so it is asked by pool threads, and
  * only so many questions may wait for one.
  */
+#include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <posthouse/posthouse.h>
 
 #include "pam_ask.h"
@@ -130,6 +133,31 @@ static const struct ph_password_checker checker = { .size = sizeof checker, .ver
 
 /* --- options and phases --- */
 
+/* Where Linux-PAM looks for services: the last three are for those that came with the system. */
+static const char *const service_dirs[] = {
+	"/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d", "/usr/share/pam.d",
+};
+
+/* PAM does not mind a service that is not there, it takes other, and nobody would see why every
+ * password is wrong. */
+static void
+check_file(struct ph_setup *setup, const char *service)
+{
+	char path[128];
+	struct stat st;
+
+	if (stat(service_dirs[0], &st) != 0)    /* a PAM of another kind, or /etc/pam.conf */
+		return;
+	for (size_t i = 0; i < sizeof service_dirs / sizeof service_dirs[0]; i++) {
+		(void)snprintf(path, sizeof path, "%s/%s", service_dirs[i], service);
+		if (stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR))
+			return;
+	}
+	ph_warn(setup, "service", "%s/%s does not exist, so PAM uses %s/other\nwrite that file, with "
+	    "auth and account lines: other refuses everybody on most systems", service_dirs[0], service,
+	    service_dirs[0]);
+}
+
 static int
 pam_check(struct ph_setup *setup)
 {
@@ -140,6 +168,8 @@ pam_check(struct ph_setup *setup)
 	    cfg->service[0] == '.' || strlen(cfg->service) > 64)
 		ph_complain(setup, "service", "\"%s\" is not the name of a PAM service, which is a "
 		    "file in /etc/pam.d", cfg->service);
+	else
+		check_file(setup, cfg->service);
 	for (size_t i = 0; i < cfg->domains.n; i++)
 		if (cfg->domains.v[i][0] == '\0' || strpbrk(cfg->domains.v[i], "@ \t") != NULL)
 			ph_complain(setup, "domains", "\"%s\" is not a domain; write example.com",

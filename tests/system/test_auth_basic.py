@@ -619,6 +619,22 @@ def test_pam_account_phase(users, tmp_path):
     relay.wait_log("user alice: account: ")
 
 
+def test_pam_without_a_file_of_the_service(users):
+    """PAM would take other then; a file that is there is not warned of."""
+    there = next((f.name for f in Path("/etc/pam.d").glob("*") if f.name != "other"), None)
+    if there is None:
+        pytest.skip("no services in /etc/pam.d")
+    for service, warns in (("posthouse-not-there", True), (there, False)):
+        u = users(plugins=f"  - auth-pam: {{ service: {service} }}\n", users=False)
+        r = posthouse("check", "-c", u.config, "--plugin-dir", PLUGINS)
+        said = r.stdout + r.stderr
+        told = f"warning: plugins.auth-pam.service: /etc/pam.d/{service} does not exist, so PAM uses /etc/pam.d/other\n" in said
+        assert told == warns, said
+        assert ("other refuses everybody on most systems" in said) == warns
+    u = users(plugins="  - auth-pam: { service: posthouse-not-there }\n", users=False)
+    u.run().wait_log("/etc/pam.d/posthouse-not-there does not exist, so PAM uses /etc/pam.d/other")
+
+
 # --- the log ---
 
 def test_fail2ban_finds_who_guesses(users, tmp_path):
