@@ -79,6 +79,21 @@ supplier(const struct generation *g, enum ph_side side, const char *name,
 	return NULL;
 }
 
+/* What an admin sets at that plugin to let clients in by it; the pages of others tell. */
+static const char *
+letting_in(const char *plugin)
+{
+	static const struct { const char *plugin, *hint; } ours[] = {
+		{ "auth-basic", "set its users" }, { "auth-oauth2", "set its server" },
+		{ "auth-windows", "set its server: yes" },
+	};
+
+	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+		if (strcmp(ours[i].plugin, plugin) == 0)
+			return ours[i].hint;
+	return "see its page";
+}
+
 /* Why a mechanism may be missing although its plugin is there: it logs in at smart hosts alone. */
 static const char *
 one_sided(struct demand *m, const struct ph_strings *names)
@@ -87,9 +102,9 @@ one_sided(struct demand *m, const struct ph_strings *names)
 		const struct provided *p = supplier(m->g, PH_CLIENT, names->v[i], NULL);
 
 		if (p != NULL && supplier(m->g, PH_SERVER, names->v[i], NULL) == NULL)
-			return arena_printf(&m->d->arena, "%s supplies %s towards smart hosts only; set "
-			    "what lets clients in (server at auth-oauth2, users at auth-basic)",
-			    p->inst->name, names->v[i]);
+			return arena_printf(&m->d->arena, "%s supplies %s towards smart hosts only; to "
+			    "let clients in by it, %s", p->inst->name, names->v[i],
+			    letting_in(p->inst->plugin->name));
 	}
 	return NULL;
 }
