@@ -141,7 +141,7 @@ check_tls(struct ph_setup *setup, const struct secrecy_cfg *cfg)
 		check_file(setup, "tls-certificate", cfg->certificate, "PRIVATE KEY-----",
 		    "private key; set tls-key to the file of its private key");
 	if (cfg->ca_file != NULL && cfg->tls != TLS_VERIFY)
-		ph_warn(setup, "tls-ca-file", "has no effect without tls: verify");
+		ph_warn(setup, "tls-ca-file", "decides nothing without tls: verify");
 }
 
 static bool

@@ -363,6 +363,9 @@ def test_check_reads_the_files_of_tls(tmp_path, certificates):
         status, text = complaints(tmp_path, '  - auth-anonymous\n  - tls\n  - smarthost:\n      hosts: ["127.0.0.1"]\n      ' + options + "\n")
         assert (status == 0) == (words is None), (options, text)
         assert words is None or re.search("error: plugins.smarthost." + words, text), (options, text)
+    status, text = complaints(tmp_path, '  - auth-anonymous\n  - tls\n  - relay-access: { allow: [127.0.0.1] }\n'
+                              f'  - smarthost: {{ hosts: ["127.0.0.1"], tls: required, tls-ca-file: {cert} }}\n')
+    assert status == 0 and "warning: plugins.smarthost.tls-ca-file: decides nothing without tls: verify" in text, text
 
 
 def test_check_looks_for_the_helpers_of_windows(tmp_path):
