@@ -57,7 +57,8 @@ static const char help[] =
 	"  --no-scram            write no verifier for SCRAM-SHA-256\n"
 	"  --iterations N        iterations of that verifier\n"
 	"  -q, --quiet           say nothing when all is well\n"
-	"  -c FILE               the configuration\n";
+	"  -c FILE               the configuration\n"
+	"  --plugin-dir DIR      where plugins are\n";
 
 /* --- what is asked --- */
 

@@ -21,7 +21,8 @@ static const char usage[] =
     "usage: posthouse oauth login [NAME]    sign in with a browser, once, for an account\n"
     "       posthouse oauth status [NAME]   what is configured and kept; asks nobody\n"
     "       posthouse oauth token [NAME]    get an access token, to see whether it works\n"
-    "NAME is the instance in the configuration; -c FILE names another configuration.\n"
+    "NAME is the instance in the configuration; -c FILE names another configuration,\n"
+    "--plugin-dir DIR another directory of plugins.\n"
     "oauth token --show prints the token itself, which is a secret.\n";
 
 static const struct oauth_cfg *
