@@ -150,9 +150,8 @@ say_certificate(struct check_talk *t, const struct ph_secure_facts *f, bool refu
 	if (f->subject.n == 0 && f->names.n == 0)
 		return;
 	say_date(f->expires, until, sizeof until);
-	if (refused) {
-		hint = tls_hint(t, f->problem);
-		v = t->hop->tls == PH_TLS_OPPORTUNISTIC ? CHECK_WARN : CHECK_FAIL;
+	if (refused) {                  /* the step tls has failed by it, and has the hint */
+		v = CHECK_NOTE;
 	} else if (f->expires > 0 && (expired || days < SOON_DAYS)) {
 		v = CHECK_WARN;
 		hint = "who runs the host should renew it";
