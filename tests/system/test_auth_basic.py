@@ -9,13 +9,12 @@ import secrets
 import shutil
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import BUILD, PATIENCE, PLUGINS, POSTHOUSE, SANITIZED, TOP, Talk, need, posthouse, run, until
+from conftest import PATIENCE, PLUGINS, POSTHOUSE, SANITIZED, TOP, Talk, need, posthouse, run, until
 
 PASSWORD = "correct horse"
 

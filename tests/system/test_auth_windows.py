@@ -10,7 +10,7 @@ import subprocess
 import threading
 
 import pytest
-from conftest import BUILD, PATIENCE, TOP, free_port, need, posthouse, run, until
+from conftest import BUILD, PATIENCE, TOP, need, posthouse, run, until
 from labs import HELPER_DIALOGUE
 
 FAKE = TOP / "tests" / "system" / "fake_ntlm_auth"
@@ -481,7 +481,7 @@ def test_the_configuration_is_checked(start):
 def test_the_real_helper_without_a_domain(start):
     """ntlm_auth --password: any name, one password; no winbindd, no root."""
     need("ntlm_auth")
-    helper = f"[ntlm_auth, --configfile=/dev/null, --helper-protocol=squid-2.5-ntlmssp, --password=secret]"
+    helper = "[ntlm_auth, --configfile=/dev/null, --helper-protocol=squid-2.5-ntlmssp, --password=secret]"
     r = start.relay("", config=config(start.folder, {"ntlm-helper": helper, "allow-cleartext-ntlm": "yes"}))
     for password, code in (("secret", "235"), ("wrong", "535")):
         h = subprocess.Popen(["ntlm_auth", "--configfile=/dev/null", "--helper-protocol=ntlmssp-client-1", "--username=someone",

@@ -1,5 +1,4 @@
 """Real clients submit; what arrives at the smart host is what they sent."""
-import subprocess
 
 from conftest import Talk, need, posthouse, run, until
 

@@ -4,12 +4,11 @@ import re
 import signal
 import socket
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import BUILD, PLUGINS, POSTHOUSE, SANITIZED, TOP, Relay, Talk, free_port, need, posthouse, run, until
+from conftest import BUILD, PLUGINS, POSTHOUSE, SANITIZED, TOP, Talk, posthouse, run, until
 from test_clients import BODY, arrived
 
 

@@ -1,8 +1,6 @@
 """Debian's Postfix as the client in front, and as the smart host behind."""
 import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest

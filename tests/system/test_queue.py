@@ -1,9 +1,7 @@
 """Outages, retries, operators: what the queue does, seen from outside."""
 import email
 import email.policy
-import json
 import signal
-import subprocess
 import time
 
 import pytest
@@ -140,7 +138,6 @@ def test_hold_release_remove(start):
 
 
 def test_held_mail_stays_held_over_a_restart(start):
-    sink = start.sink()
     port = free_port()
     relay = start.relay(f"127.0.0.1:{port}")
     send(relay, 2)
@@ -334,7 +331,6 @@ def test_an_unreadable_spool_is_missing_input(stopped, tmp_path):
 
 def test_who_may_not_read_the_spool_is_told(stopped):
     import os
-    from pathlib import Path
     if os.geteuid() != 0:
         pytest.skip("needs another account to be refused")
     for d in (stopped.folder, *stopped.folder.parents):
