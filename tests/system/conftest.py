@@ -27,6 +27,8 @@ SANITIZER = re.compile(r"(WARNING: ThreadSanitizer|(ERROR|WARNING): (Address|Lea
 # Where tests run side by side (pytest-xdist, --dist loadgroup): what shares a domain runs in one process, since starting
 # one takes long and some tests break it; what measures or fills the machine runs in another; else a file stays together.
 DOMAIN = {"domain", "exchange_peer", "lab_relay"}
+# What runs a command of one thread, or a relay whose threads do what other tests have them do: not for the thread sanitizer.
+UNTHREADED = {"test_tools", "test_config", "test_mistakes", "test_check_connect", "test_examples", "test_combinations"}
 
 
 @pytest.hookimpl(tryfirst=True)         # xdist reads the groups in the same hook
@@ -35,12 +37,15 @@ def pytest_collection_modifyitems(items):
         group = ("domain" if DOMAIN & set(item.fixturenames) or item.path.stem in ("test_combinations", "test_auth_windows")
                  else item.path.stem)
         item.add_marker(pytest.mark.xdist_group(group))
+        if item.path.stem in UNTHREADED:
+            item.add_marker(pytest.mark.unthreaded)
 
 
 def pytest_configure(config):
     suppressions = f"suppressions={TOP / 'tests' / 'tsan.supp'}"
     os.environ["TSAN_OPTIONS"] = f"{suppressions}:{os.environ.get('TSAN_OPTIONS', '')}"
-    for mark in ("slow: takes more than some seconds", "figures: measures; meaningless under sanitizers"):
+    for mark in ("slow: takes more than some seconds", "figures: measures; meaningless under sanitizers",
+                 "unthreaded: shows nothing of threads that others do not"):
         config.addinivalue_line("markers", mark)
 
 
