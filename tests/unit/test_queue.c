@@ -617,7 +617,10 @@ handed_back_again_and_again_waits(void **state)
 		assert_true(++n < 20);
 	}
 	assert_int_equal(sim_msg(s, id)->summary.attempts, 0);
-	sim_pass(s, 61000);
+	assert_true(sim_logged(s, "event=queue.unsettled"));
+	sim_pass(s, 4000);
+	assert_null(sim_take(s));
+	sim_pass(s, 2000);
 	assert_int_equal(answer_all(s, JR_DELIVERED, 250, "ok"), 1);
 	site_info_unref(&site);
 	sim_free(s);
